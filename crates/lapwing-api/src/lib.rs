@@ -1,0 +1,1 @@
+//! JSON shapes of Lapwing's public surface

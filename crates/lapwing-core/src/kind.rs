@@ -1,0 +1,468 @@
+//! Kinds as data: what help, documentation, schema, completion and pages read about a probe kind,
+//! and how a kind reads its options.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::time::parse_duration;
+
+/// Static description of a probe kind. The kind's own file holds it.
+#[derive(Debug)]
+pub struct KindInfo {
+    /// `tcp`
+    pub name: &'static str,
+    /// URL schemes that select this kind, the usual one first: `icmp`, `ping`.
+    pub schemes: &'static [&'static str],
+    /// One line.
+    pub summary: &'static str,
+    /// A few sentences for the reference page: what is up, what is down, what is measured.
+    pub about: &'static str,
+    /// Example targets, the simplest first.
+    pub examples: &'static [&'static str],
+    pub address: Address,
+    pub options: &'static [OptionInfo],
+    pub facts: &'static [FactInfo],
+    /// Failure codes that only this kind gives; [`SHARED_CODES`] are added for the reference page.
+    pub codes: &'static [CodeInfo],
+    /// What the system must allow, where it is more than a socket.
+    pub privileges: Option<&'static str>,
+    /// True where a slot is used even while an earlier probe still waits (icmp, udp-echo).
+    pub overlaps: bool,
+    /// True where the whole URL belongs to the request, so that a query holds no options (http, https).
+    pub owns_query: bool,
+}
+
+/// What stands after `//` in a target of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A host without a port (icmp, ntp has a default).
+    Host,
+    /// A host with a port, which may be left out where there is a default.
+    HostPort { default: Option<u16> },
+    /// A host with optional port, then a path.
+    HostPortPath { default: u16 },
+    /// As `HostPortPath`, where the host may be missing: `dns:example.com` asks the system's resolver.
+    OptionalHostPortPath { default: u16 },
+}
+
+impl Address {
+    pub fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Host => None,
+            Self::HostPort { default } => default,
+            Self::HostPortPath { default } | Self::OptionalHostPortPath { default } => Some(default),
+        }
+    }
+}
+
+/// An option of a kind.
+#[derive(Debug)]
+pub struct OptionInfo {
+    pub name: &'static str,
+    pub ty: OptionType,
+    /// As written in a configuration; empty when there is none.
+    pub default: &'static str,
+    /// One or two sentences, with units.
+    pub doc: &'static str,
+    /// As written in a configuration.
+    pub example: &'static str,
+}
+
+/// What an option's value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionType {
+    Text,
+    Flag,
+    Integer,
+    Number,
+    Duration,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts, or one text with commas.
+    List,
+    /// A table of names and texts (headers).
+    Pairs,
+    /// A path to a file.
+    Path,
+    /// A secret: text, `${ENV}` or `{ file = … }`; never shown.
+    Secret,
+}
+
+/// A fact that a kind reports.
+#[derive(Debug)]
+pub struct FactInfo {
+    pub name: &'static str,
+    /// `s`, `ms`, `bytes`, `%`, or empty.
+    pub unit: &'static str,
+    pub doc: &'static str,
+    /// Kept in the history with each observation.
+    pub kept: bool,
+}
+
+/// A failure code and what it means.
+#[derive(Debug)]
+pub struct CodeInfo {
+    pub code: &'static str,
+    pub doc: &'static str,
+}
+
+/// Codes that several kinds share. `ours.*` are causes of an inconclusive outcome, never of a down.
+pub const SHARED_CODES: &[CodeInfo] = &[
+    CodeInfo { code: "dns.nxdomain", doc: "The name does not exist (RFC 1035 RCODE 3)." },
+    CodeInfo { code: "dns.nodata", doc: "The name exists but has no address of the wanted family." },
+    CodeInfo { code: "dns.servfail", doc: "The resolver could not get an answer for this name (RFC 1035 RCODE 2)." },
+    CodeInfo { code: "dns.refused", doc: "The resolver refused to answer for this name (RFC 1035 RCODE 5)." },
+    CodeInfo { code: "connect.refused", doc: "Nothing listens on the port: the peer answered with a reset." },
+    CodeInfo { code: "connect.reset", doc: "The peer, or something on the way, reset the connection." },
+    CodeInfo { code: "connect.unreachable", doc: "A router or the neighbour discovery reported the host or network unreachable." },
+    CodeInfo { code: "connect.closed", doc: "The peer closed the connection before the check was complete." },
+    CodeInfo { code: "timeout.resolve", doc: "The deadline passed while the name was resolved and a resolver had answered before." },
+    CodeInfo { code: "timeout.connect", doc: "The deadline passed before the connection was established." },
+    CodeInfo { code: "timeout.tls", doc: "The deadline passed during the TLS handshake." },
+    CodeInfo { code: "timeout.first_byte", doc: "The deadline passed before the first byte of the answer." },
+    CodeInfo { code: "timeout.transfer", doc: "The deadline passed while the answer was read." },
+    CodeInfo { code: "timeout.answer", doc: "No answer to the datagram or request before the deadline." },
+    CodeInfo { code: "tls.expired", doc: "The certificate is past its end of validity." },
+    CodeInfo { code: "tls.not_yet_valid", doc: "The certificate's validity has not begun." },
+    CodeInfo { code: "tls.expiring", doc: "The certificate expires within `expires_within` (degraded, not down)." },
+    CodeInfo { code: "tls.name", doc: "The certificate is not for this name." },
+    CodeInfo { code: "tls.untrusted", doc: "No trusted authority vouches for the certificate." },
+    CodeInfo { code: "tls.revoked", doc: "The certificate is revoked." },
+    CodeInfo { code: "tls.alert", doc: "The peer ended the TLS handshake with an alert." },
+    CodeInfo { code: "tls.protocol", doc: "The peer does not speak TLS, or no version or cipher of ours." },
+    CodeInfo { code: "tls.certificate", doc: "The certificate is malformed or not acceptable for another reason." },
+    CodeInfo { code: "ours.descriptors", doc: "This process or machine has no file descriptor left." },
+    CodeInfo { code: "ours.buffers", doc: "The kernel has no buffer or memory left for the packet." },
+    CodeInfo { code: "ours.no_route", doc: "This machine has no route to the address: nothing was sent." },
+    CodeInfo { code: "ours.no_address", doc: "This machine has no usable source address or port: nothing was sent." },
+    CodeInfo { code: "ours.permission", doc: "This process may not open the socket or send the packet." },
+    CodeInfo { code: "ours.resolver", doc: "None of the configured resolvers answered." },
+    CodeInfo { code: "ours.source", doc: "The configured `source` is not usable on this machine." },
+    CodeInfo { code: "ours.panic", doc: "The probe failed by a defect of Lapwing; please report it." },
+    CodeInfo { code: "ours.overload", doc: "This process was too busy to judge the answer's time." },
+    CodeInfo { code: "ours.other", doc: "Another error of this machine; the detail holds its text." },
+];
+
+/// The value of an option, as given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptionValue {
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    List(Vec<Self>),
+    Table(Vec<(String, Self)>),
+}
+
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(t) => f.write_str(t),
+            Self::Int(v) => write!(f, "{v}"),
+            Self::Float(v) => write!(f, "{v}"),
+            Self::Bool(v) => write!(f, "{v}"),
+            Self::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if i > 0 { "," } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Table(_) => f.write_str("a table"),
+        }
+    }
+}
+
+/// Options given to one target, by name. Later values of a name replace earlier ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options(Vec<(String, OptionValue)>);
+
+impl Options {
+    pub fn set(&mut self, name: impl Into<String>, value: OptionValue) {
+        let name = name.into();
+        self.0.retain(|(n, _)| *n != name);
+        self.0.push((name, value));
+    }
+
+    pub fn get(&self, name: &str) -> Option<&OptionValue> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(n, _)| n.as_str())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<S: Into<String>> FromIterator<(S, OptionValue)> for Options {
+    fn from_iter<I: IntoIterator<Item = (S, OptionValue)>>(iter: I) -> Self {
+        let mut options = Self::default();
+        for (name, value) in iter {
+            options.set(name, value);
+        }
+        options
+    }
+}
+
+/// What is wrong with one option. The reader of the configuration adds the place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct OptionError {
+    /// The option's name; empty when the target itself is wrong.
+    pub option: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl OptionError {
+    pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { option: option.into(), message: message.into(), hint: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Reads the options of one target by the types that the kind declares, and collects every error.
+///
+/// A read option that is missing or wrong yields its default, so that reading goes on; [`OptionReader::finish`]
+/// then gives all errors at once, unknown names included.
+pub struct OptionReader<'a> {
+    info: &'static KindInfo,
+    given: &'a Options,
+    errors: Vec<OptionError>,
+}
+
+impl<'a> OptionReader<'a> {
+    pub fn new(info: &'static KindInfo, given: &'a Options) -> Self {
+        let mut errors = Vec::new();
+        for name in given.names() {
+            if !info.options.iter().any(|o| o.name == name) {
+                let message = format!("{} has no option \"{name}\"", info.name);
+                let error = OptionError::new(name, message);
+                errors.push(match nearest(name, info.options.iter().map(|o| o.name)) {
+                    Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+                    None => error.hint(format!("it has: {}", names(info.options))),
+                });
+            }
+        }
+        Self { info, given, errors }
+    }
+
+    /// Adds an error found by the kind itself.
+    pub fn error(&mut self, error: OptionError) {
+        self.errors.push(error);
+    }
+
+    /// True when the option was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.given.get(name).is_some()
+    }
+
+    /// Text as given; the declared default where that is not empty.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        let default = self.declared(name).default;
+        match self.given.get(name) {
+            None => (!default.is_empty()).then(|| default.to_owned()),
+            Some(OptionValue::List(_) | OptionValue::Table(_)) => self.wrong(name, "a text").then(String::new),
+            Some(value) => Some(value.to_string()),
+        }
+    }
+
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        let default = self.declared(name).default == "true";
+        match self.given.get(name) {
+            None => default,
+            Some(OptionValue::Bool(v)) => *v,
+            Some(OptionValue::Text(t)) if matches!(t.as_str(), "true" | "yes" | "1" | "") => true,
+            Some(OptionValue::Text(t)) if matches!(t.as_str(), "false" | "no" | "0") => false,
+            Some(_) => self.wrong(name, "true or false"),
+        }
+    }
+
+    /// A whole number within `range`.
+    pub fn integer(&mut self, name: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let given: Option<i64> = match self.given.get(name) {
+            None => return self.declared(name).default.parse().ok(),
+            Some(OptionValue::Int(v)) => Some(*v),
+            Some(OptionValue::Text(t)) => t.trim().parse().ok(),
+            Some(_) => None,
+        };
+        if let Some(v) = given.filter(|v| range.contains(v)) {
+            return Some(v);
+        }
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.wrong(name, &expected).then_some(0)
+    }
+
+    /// A number of the declared type that `FromStr` reads, such as f64; negative values are refused.
+    pub fn number(&mut self, name: &'static str) -> Option<f64> {
+        let given = match self.given.get(name) {
+            None => return f64::from_str(self.declared(name).default).ok(),
+            Some(OptionValue::Int(v)) => Some(*v as f64),
+            Some(OptionValue::Float(v)) => Some(*v),
+            Some(OptionValue::Text(t)) => t.trim().parse().ok(),
+            Some(_) => None,
+        };
+        match given.filter(|v| v.is_finite() && *v >= 0.0) {
+            Some(v) => Some(v),
+            None => self.wrong(name, "a number that is not negative").then_some(0.0),
+        }
+    }
+
+    pub fn duration(&mut self, name: &'static str) -> Option<Duration> {
+        let text = match self.given.get(name) {
+            None => return parse_duration(self.declared(name).default).ok(),
+            Some(OptionValue::Text(t)) => t.clone(),
+            Some(_) => String::new(),
+        };
+        match parse_duration(&text) {
+            Ok(v) => Some(v),
+            Err(_) => self.wrong(name, "a length of time, like \"500ms\", \"30s\" or \"14d\"").then_some(Duration::ZERO),
+        }
+    }
+
+    /// One of the declared words; the default when nothing, or something else, is given.
+    pub fn choice(&mut self, name: &'static str) -> &'static str {
+        let info = self.declared(name);
+        let OptionType::Choice(words) = info.ty else { return info.default };
+        let default = words.iter().copied().find(|w| *w == info.default).unwrap_or_default();
+        let Some(given) = self.given.get(name) else { return default };
+        let text = given.to_string();
+        if let Some(word) = words.iter().copied().find(|w| *w == text) {
+            return word;
+        }
+        let error = OptionError::new(name, format!("{name} = \"{text}\" is not known"));
+        let error = match nearest(&text, words.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+            None => error.hint(format!("it is one of: {}", words.join(", "))),
+        };
+        self.errors.push(error);
+        default
+    }
+
+    /// A list of texts; one text is split at commas.
+    pub fn list(&mut self, name: &'static str) -> Vec<String> {
+        let default = OptionValue::Text(self.declared(name).default.to_owned());
+        match self.given.get(name).unwrap_or(&default) {
+            OptionValue::List(items) => items.iter().map(ToString::to_string).collect(),
+            OptionValue::Table(_) => {
+                self.wrong(name, "a list of texts");
+                Vec::new()
+            }
+            one => {
+                let text = one.to_string();
+                text.split(',').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect()
+            }
+        }
+    }
+
+    /// Names and texts: a table, or texts `Name: value` (one, or a list of them).
+    pub fn pairs(&mut self, name: &'static str) -> Vec<(String, String)> {
+        let split = |text: &str| {
+            text.split_once(':').map(|(n, v)| (n.trim().to_owned(), v.trim().to_owned()))
+        };
+        let pairs: Option<Vec<_>> = match self.given.get(name) {
+            None => Some(Vec::new()),
+            Some(OptionValue::Table(pairs)) => {
+                Some(pairs.iter().map(|(n, v)| (n.clone(), v.to_string())).collect())
+            }
+            Some(OptionValue::List(items)) => items.iter().map(|i| split(&i.to_string())).collect(),
+            Some(one) => split(&one.to_string()).map(|pair| vec![pair]),
+        };
+        pairs.unwrap_or_else(|| {
+            self.wrong(name, "a table like { Name = \"value\" } or a text \"Name: value\"");
+            Vec::new()
+        })
+    }
+
+    pub fn finish(self) -> Result<(), Vec<OptionError>> {
+        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+    }
+
+    fn declared(&self, name: &'static str) -> &'static OptionInfo {
+        let found = self.info.options.iter().find(|o| o.name == name);
+        found.unwrap_or_else(|| panic!("{} reads the undeclared option {name}", self.info.name))
+    }
+
+    /// Records that `name` is not what it should be; false, so that callers read `.then(…)` as "nothing".
+    fn wrong(&mut self, name: &'static str, expected: &str) -> bool {
+        let given = self.given.get(name).map(ToString::to_string).unwrap_or_default();
+        let example = self.declared(name).example;
+        let error = OptionError::new(name, format!("{name} = \"{given}\" is not {expected}"));
+        self.errors.push(if example.is_empty() { error } else { error.hint(format!("for example: {name} = {example}")) });
+        false
+    }
+}
+
+/// The candidate nearest to `word` if one is near enough to have been meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&word, c), c))
+        .filter(|(distance, c)| *distance <= (c.len().max(word.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, c)| c)
+}
+
+fn names(options: &[OptionInfo]) -> String {
+    if options.is_empty() {
+        return "none of its own".to_owned();
+    }
+    options.iter().map(|o| o.name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static DEMO: KindInfo = KindInfo {
+        name: "demo",
+        schemes: &["demo"],
+        summary: "",
+        about: "",
+        examples: &[],
+        address: Address::Host,
+        options: &[
+            OptionInfo { name: "count", ty: OptionType::Integer, default: "1", doc: "", example: "5" },
+            OptionInfo { name: "match", ty: OptionType::Choice(&["any", "all"]), default: "any", doc: "", example: "" },
+            OptionInfo { name: "within", ty: OptionType::Duration, default: "", doc: "", example: "\"14d\"" },
+        ],
+        facts: &[],
+        codes: &[],
+        privileges: None,
+        overlaps: false,
+        owns_query: false,
+    };
+
+    #[test]
+    fn reads_defaults_and_given() {
+        let given = Options::from_iter([("count", OptionValue::Text("7".into()))]);
+        let mut reader = OptionReader::new(&DEMO, &given);
+        assert_eq!(reader.integer("count", 1..=10), Some(7));
+        assert_eq!(reader.choice("match"), "any");
+        assert_eq!(reader.duration("within"), None);
+        assert!(reader.finish().is_ok());
+    }
+
+    #[test]
+    fn collects_every_error() {
+        let given = Options::from_iter([
+            ("cuont", OptionValue::Int(1)),
+            ("match", OptionValue::Text("al".into())),
+            ("within", OptionValue::Int(3)),
+        ]);
+        let mut reader = OptionReader::new(&DEMO, &given);
+        reader.choice("match");
+        reader.duration("within");
+        let errors = reader.finish().unwrap_err();
+        assert_eq!(errors.len(), 3);
+        assert_eq!(errors[0].hint.as_deref(), Some("did you mean \"count\"?"));
+        assert_eq!(errors[1].hint.as_deref(), Some("did you mean \"all\"?"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Other machines: the echo server

@@ -1,0 +1,1 @@
+//! Remembers: the ledger and the history

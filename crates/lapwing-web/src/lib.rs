@@ -1,0 +1,1 @@
+//! API server and status page
