@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::time::parse_duration;
+use crate::{secret::Secret, time::parse_duration};
 
 /// Static description of a probe kind. The kind's own file holds it.
 #[derive(Debug)]
@@ -232,25 +232,33 @@ impl OptionError {
 /// A read option that is missing or wrong yields its default, so that reading goes on; [`OptionReader::finish`]
 /// then gives all errors at once, unknown names included.
 pub struct OptionReader<'a> {
-    info: &'static KindInfo,
+    owner: &'static str,
+    /// Its own options, and those that it shares with its like.
+    declared: [&'static [OptionInfo]; 2],
     given: &'a Options,
     errors: Vec<OptionError>,
 }
 
 impl<'a> OptionReader<'a> {
     pub fn new(info: &'static KindInfo, given: &'a Options) -> Self {
+        Self::of(info.name, [info.options, &[]], given)
+    }
+
+    /// A reader for whatever declares options: `owner` stands in the error texts.
+    pub fn of(owner: &'static str, declared: [&'static [OptionInfo]; 2], given: &'a Options) -> Self {
+        let known = || declared.into_iter().flatten();
         let mut errors = Vec::new();
         for name in given.names() {
-            if !info.options.iter().any(|o| o.name == name) {
-                let message = format!("{} has no option \"{name}\"", info.name);
+            if !known().any(|o| o.name == name) {
+                let message = format!("{owner} has no option \"{name}\"");
                 let error = OptionError::new(name, message);
-                errors.push(match nearest(name, info.options.iter().map(|o| o.name)) {
+                errors.push(match nearest(name, known().map(|o| o.name)) {
                     Some(near) => error.hint(format!("did you mean \"{near}\"?")),
-                    None => error.hint(format!("it has: {}", names(info.options))),
+                    None => error.hint(format!("it has: {}", names(known()))),
                 });
             }
         }
-        Self { info, given, errors }
+        Self { owner, declared, given, errors }
     }
 
     /// Adds an error found by the kind itself.
@@ -271,6 +279,11 @@ impl<'a> OptionReader<'a> {
             Some(OptionValue::List(_) | OptionValue::Table(_)) => self.wrong(name, "a text").then(String::new),
             Some(value) => Some(value.to_string()),
         }
+    }
+
+    /// A secret, as the reader of the configuration resolved it. Nothing of it stands in any error.
+    pub fn secret(&mut self, name: &'static str) -> Option<Secret> {
+        self.text(name).map(Secret::new)
     }
 
     pub fn flag(&mut self, name: &'static str) -> bool {
@@ -385,15 +398,20 @@ impl<'a> OptionReader<'a> {
     }
 
     fn declared(&self, name: &'static str) -> &'static OptionInfo {
-        let found = self.info.options.iter().find(|o| o.name == name);
-        found.unwrap_or_else(|| panic!("{} reads the undeclared option {name}", self.info.name))
+        let found = self.declared.into_iter().flatten().find(|o| o.name == name);
+        found.unwrap_or_else(|| panic!("{} reads the undeclared option {name}", self.owner))
     }
 
     /// Records that `name` is not what it should be; false, so that callers read `.then(…)` as "nothing".
     fn wrong(&mut self, name: &'static str, expected: &str) -> bool {
         let given = self.given.get(name).map(ToString::to_string).unwrap_or_default();
-        let example = self.declared(name).example;
-        let error = OptionError::new(name, format!("{name} = \"{given}\" is not {expected}"));
+        let OptionInfo { example, ty, .. } = self.declared(name);
+        // Headers hold tokens as often as not.
+        let hidden = matches!(ty, OptionType::Secret | OptionType::Pairs);
+        let error = OptionError::new(name, match hidden {
+            true => format!("{name} is not {expected}"),
+            false => format!("{name} = \"{given}\" is not {expected}"),
+        });
         self.errors.push(if example.is_empty() { error } else { error.hint(format!("for example: {name} = {example}")) });
         false
     }
@@ -410,11 +428,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
-fn names(options: &[OptionInfo]) -> String {
-    if options.is_empty() {
-        return "none of its own".to_owned();
-    }
-    options.iter().map(|o| o.name).collect::<Vec<_>>().join(", ")
+fn names<'a>(options: impl Iterator<Item = &'a OptionInfo>) -> String {
+    let names: Vec<_> = options.map(|o| o.name).collect();
+    if names.is_empty() { "none of its own".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -448,6 +464,20 @@ mod tests {
         assert_eq!(reader.choice("match"), "any");
         assert_eq!(reader.duration("within"), None);
         assert!(reader.finish().is_ok());
+    }
+
+    #[test]
+    fn a_secret_never_stands_in_an_error() {
+        static OWN: &[OptionInfo] = &[OptionInfo { name: "token", ty: OptionType::Secret, default: "", doc: "", example: "" }];
+        static SHARED: &[OptionInfo] = &[OptionInfo { name: "headers", ty: OptionType::Pairs, default: "", doc: "", example: "" }];
+        let list = OptionValue::List(vec![OptionValue::Text("canary".into())]);
+        let given = Options::from_iter([("token", list.clone()), ("headers", list)]);
+        let mut reader = OptionReader::of("demo", [OWN, SHARED], &given);
+        assert!(reader.secret("token").is_none_or(|s| s.is_empty()));
+        assert!(reader.pairs("headers").is_empty());
+        let errors = reader.finish().unwrap_err();
+        assert_eq!(errors.len(), 2);
+        assert!(!format!("{errors:?}").contains("canary"));
     }
 
     #[test]

@@ -58,11 +58,24 @@ impl Wall {
         format!("{:.6}", self.timestamp())
     }
 
-    /// The full clock hour, in `zone`, that this moment lies in, as a number that grows by one an hour.
-    /// In zones whose offset is not a whole hour the edge is theirs, not that of UTC.
+    /// A number that changes at each full hour of the clocks in `zone`, and at no other moment but a change of the
+    /// zone's minutes. It runs on over daylight-saving changes: an hour that a clock shows twice counts twice.
     pub fn clock_hour(self, zone: &TimeZone) -> i64 {
-        let offset = i64::from(zone.to_offset(self.timestamp()).seconds());
+        let offset = i64::from(zone.to_offset(self.timestamp()).seconds()).rem_euclid(3600);
         (self.0.div_euclid(1_000_000) + offset).div_euclid(3600)
+    }
+
+    /// The next full hour of the clocks in `zone`, after this moment.
+    pub fn next_clock_hour(self, zone: &TimeZone) -> Self {
+        let offset = i64::from(zone.to_offset(self.timestamp()).seconds()).rem_euclid(3600);
+        let hour = (self.0.div_euclid(1_000_000) + offset).div_euclid(3600) + 1;
+        Self((hour * 3600 - offset).saturating_mul(1_000_000))
+    }
+
+    /// Moved by `by` microseconds, which may be negative.
+    #[must_use]
+    pub fn shifted(self, by: i64) -> Self {
+        Self(self.0.saturating_add(by))
     }
 }
 

@@ -1,0 +1,64 @@
+//! Is it us? When every series that leaves this machine is inconclusive, our own line is down.
+
+use std::time::Duration;
+
+use crate::{observation::Reason, time::Wall};
+
+/// Counts inconclusive series and says when we are offline.
+#[derive(Clone, Debug, Default)]
+pub struct SelfCheck {
+    /// Series that tell something about our line, and how many of these are inconclusive long enough.
+    network: usize,
+    blind: usize,
+    /// The first inconclusive observation after the last conclusive one, over all of them.
+    suspect_since: Option<Wall>,
+    /// Since when, once it is told.
+    pub offline: Option<(Wall, Reason)>,
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    Offline { since: Wall, reason: Reason },
+    Online { since: Wall, reason: Reason, lasted: Duration },
+}
+
+impl SelfCheck {
+    /// Sets how many series there are and how many of these are blind, after the plan has changed.
+    pub fn recount(&mut self, network: usize, blind: usize) {
+        self.network = network;
+        self.blind = blind;
+    }
+
+    /// A series became blind or was asked again with success; `blind` and `was_blind` are its new and old sight.
+    pub fn turned(&mut self, was_blind: bool, blind: bool) {
+        self.blind = (self.blind + usize::from(blind)).saturating_sub(usize::from(was_blind));
+    }
+
+    /// Takes one observation of a network series: None when it was conclusive, else its cause.
+    pub fn saw(&mut self, at: Wall, cause: Option<&Reason>) -> Option<Line> {
+        match cause {
+            None => {
+                self.suspect_since = None;
+                let (since, reason) = self.offline.take()?;
+                Some(Line::Online { since, lasted: at.since(since), reason })
+            }
+            Some(reason) => {
+                let since = *self.suspect_since.get_or_insert(at);
+                if self.offline.is_some() || self.network == 0 || self.blind < self.network {
+                    return None;
+                }
+                self.offline = Some((since, reason.clone()));
+                Some(Line::Offline { since, reason: reason.clone() })
+            }
+        }
+    }
+
+    /// Moves all times by `by` microseconds: the clock was set.
+    pub fn shift(&mut self, by: i64) {
+        self.suspect_since = self.suspect_since.map(|t| t.shifted(by));
+        if let Some((since, _)) = &mut self.offline {
+            *since = since.shifted(by);
+        }
+    }
+}
