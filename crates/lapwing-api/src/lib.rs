@@ -1,1 +1,10 @@
-//! JSON shapes of Lapwing's public surface
+//! The JSON shapes of Lapwing's public surface: events, checks, status, reports.
+//!
+//! Additive, never renamed; a field that does not apply is absent. It must never hold a secret.
+
+
+pub mod report;
+pub mod shapes;
+
+/// A JSON value, as it stands in the free parts of the shapes.
+pub use serde_json::Value as Json;

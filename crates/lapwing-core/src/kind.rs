@@ -408,10 +408,8 @@ impl<'a> OptionReader<'a> {
         let OptionInfo { example, ty, .. } = self.declared(name);
         // Headers hold tokens as often as not.
         let hidden = matches!(ty, OptionType::Secret | OptionType::Pairs);
-        let error = OptionError::new(name, match hidden {
-            true => format!("{name} is not {expected}"),
-            false => format!("{name} = \"{given}\" is not {expected}"),
-        });
+        let shown = if hidden { String::new() } else { format!(" = \"{given}\"") };
+        let error = OptionError::new(name, format!("{name}{shown} is not {expected}"));
         self.errors.push(if example.is_empty() { error } else { error.hint(format!("for example: {name} = {example}")) });
         false
     }

@@ -246,6 +246,11 @@ impl Lookout {
         self.outbox.is_idle()
     }
 
+    /// True while an attempt to deliver is under way.
+    pub fn is_delivering(&self) -> bool {
+        self.outbox.is_delivering()
+    }
+
     /// The observation after which history must be replayed, for each series of the plan.
     pub fn replay_from(&self) -> Vec<(Arc<Series>, Option<Wall>)> {
         self.entries.iter().flatten().map(|e| (Arc::clone(&e.series), e.standing.seen)).collect()
@@ -377,8 +382,8 @@ impl Lookout {
         };
         let at = observation.at;
         self.out.samples.push(Effect::Sample { series, observation: Arc::new(observation) });
-        self.apply(slot, step, now);
         self.check_line(slot, at, cause.as_ref(), now);
+        self.apply(slot, step, now);
     }
 
     fn replayed(&mut self, series: &Arc<str>, observation: &Observation, now: Now) {

@@ -270,6 +270,11 @@ impl Outbox {
         self.channels.values().map(view).collect()
     }
 
+    /// True while an attempt is under way.
+    pub fn is_delivering(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
     /// True when nothing waits and nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.channels.values().all(|c| c.rows.is_empty())

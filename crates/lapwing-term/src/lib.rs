@@ -1,1 +1,10 @@
-//! Tables and lines for the terminal
+//! What the terminal shows: tables and lines, as text that the binary prints.
+//!
+//! Invariant: it gets shapes and gives text; it reads no clock, no file and no environment, and prints nothing.
+
+pub mod check_lines;
+pub mod paint;
+pub mod report_classic;
+pub mod report_csv;
+pub mod report_table;
+pub mod status_table;
