@@ -12,6 +12,7 @@ use crate::{
     outage::{End, Outage},
     state::State,
     time::Wall,
+    uptime::Interval,
 };
 
 /// What is known about a series: all that must survive a restart.
@@ -139,8 +140,12 @@ impl Standing {
         Some(outage)
     }
 
-    /// Moves all times by `by` microseconds: the clock was set, and lengths must stay what they are.
-    pub fn shift(&mut self, by: i64) {
+    /// The clock was set by `by` microseconds: times that were read on it in `span`, which is since this program
+    /// started, move with it, so that lengths stay what they are. Times of earlier runs were read on another clock.
+    ///
+    /// `seen` stays: it is a high-water mark over what history holds, and history is not rewritten.
+    pub fn shift(&mut self, by: i64, span: Interval) {
+        let moved = |at: Wall| if span.from <= at && at <= span.to { at.shifted(by) } else { at };
         for time in [
             &mut self.first_failure,
             &mut self.last_failure,
@@ -149,20 +154,19 @@ impl Standing {
             &mut self.window_before,
             &mut self.recovered_at,
             &mut self.first_success,
-            &mut self.seen,
             &mut self.known_since,
         ] {
-            *time = time.map(|t| t.shifted(by));
+            *time = time.map(moved);
         }
-        self.since = self.since.shifted(by);
+        self.since = moved(self.since);
         if let Some((since, _)) = &mut self.degraded {
-            *since = since.shifted(by);
+            *since = moved(*since);
         }
         for (at, _) in &mut self.window {
-            *at = at.shifted(by);
+            *at = moved(*at);
         }
         if let Some(outage) = &mut self.outage {
-            outage.shift(by);
+            outage.shift(moved);
         }
     }
 
@@ -249,7 +253,9 @@ impl Standing {
             }
             DownRule::Window { fail, .. } => {
                 let failed = self.window.iter().filter(|(_, failed)| *failed).count();
-                let fresh = |at: Wall| self.recovered_at.is_none_or(|end| at > end);
+                // An end that lies ahead was read on a clock that has been set back since.
+                let ended = self.recovered_at.filter(|end| self.last_failure.is_some_and(|f| *end <= f));
+                let fresh = |at: Wall| ended.is_none_or(|end| at > end);
                 let oldest = self.window.iter().position(|(at, failed)| *failed && fresh(*at))?;
                 let before = match oldest.checked_sub(1) {
                     Some(before) => Some(self.window[before].0),

@@ -26,6 +26,7 @@ use crate::{
     selfcheck::{Line, SelfCheck},
     state::State,
     time::{Mono, Now, Wall},
+    uptime::Interval,
 };
 
 /// All that can happen to us.
@@ -601,17 +602,21 @@ impl Lookout {
 
     /// The wall clock was set: all times of running stories move with it, so that lengths stay what they are.
     fn clock_step(&mut self, by: i64, now: Now) {
+        let span = Interval { from: self.watch.0, to: now.wall.shifted(by.saturating_neg()) };
         for slot in 0..self.entries.len() {
             let Some(entry) = &mut self.entries[slot] else { continue };
-            let moved = entry.standing.outage.as_ref().map(|o| o.began);
-            entry.standing.shift(by);
-            if let (Some(began), Some(outage)) = (moved, &entry.standing.outage) {
+            let stood = entry.standing.outage.as_ref().map(|o| o.began);
+            entry.standing.shift(by, span);
+            if let (Some(began), Some(outage)) = (stood, &entry.standing.outage)
+                && began != outage.began
+            {
                 let series = &entry.series.key;
                 self.out.changes.push(Change::OutageMoved { series: Arc::clone(series), began });
                 let outage = Box::new(outage.clone());
                 self.out.changes.push(Change::Outage { series: Arc::clone(series), outage });
-                self.out.changes.push(entry.stored());
             }
+            // Stored with its high-water mark: what history holds from before the step is never judged again.
+            self.out.changes.push(entry.stored());
             self.arm(slot as u32, now);
         }
         self.line.shift(by);

@@ -57,11 +57,11 @@ impl Outage {
         }
     }
 
-    pub(crate) fn shift(&mut self, by: i64) {
-        self.began = self.began.shifted(by);
-        self.last_up = self.last_up.map(|t| t.shifted(by));
+    pub(crate) fn shift(&mut self, moved: impl Fn(Wall) -> Wall) {
+        self.began = moved(self.began);
+        self.last_up = self.last_up.map(&moved);
         for (at, _) in &mut self.evidence {
-            *at = at.shifted(by);
+            *at = moved(*at);
         }
     }
 }
