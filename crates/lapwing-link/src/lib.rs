@@ -1,1 +1,6 @@
-//! Other machines: the echo server
+//! Other machines: the echo server.
+//!
+//! Invariant: nothing here answers with more than it was sent, keeps more than a bounded memory, or can be made to
+//! talk to itself.
+
+pub mod echo;

@@ -57,6 +57,12 @@ impl<'a> Cx<'a> {
         self.deadline.since(self.mono())
     }
 
+    /// Time left until shortly before the deadline: for probes that end themselves to say what they found.
+    pub fn before_deadline(&self) -> Duration {
+        let margin = (self.settings.timeout / 10).min(Duration::from_millis(20));
+        self.remaining().saturating_sub(margin)
+    }
+
     /// Opens a stage (`resolve`, `connect`, `tls`, `first_byte`, `transfer`, `answer`) and closes the one before it.
     /// A stage entered again adds to its time.
     pub fn enter(&self, stage: &'static str) {
@@ -102,6 +108,12 @@ impl<'a> Cx<'a> {
         self.track().degraded.get_or_insert(reason);
     }
 
+    /// How long names may take: four fifths of what is left, so that silence of the resolvers, which is ours, is known
+    /// before the deadline.
+    pub fn resolve_limit(&self) -> Duration {
+        self.remaining() * 4 / 5
+    }
+
     /// The addresses of `host` that this run may ask, by family and `addresses`; names are resolved in the stage
     /// `resolve`. Never empty.
     pub async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Fault> {
@@ -111,7 +123,7 @@ impl<'a> Cx<'a> {
         if let Host::Name(_) = host {
             self.enter("resolve");
         }
-        let found = self.net.resolve(host, self.settings.family).await;
+        let found = self.net.resolve_within(host, self.settings.family, self.resolve_limit()).await;
         self.leave();
         found
     }

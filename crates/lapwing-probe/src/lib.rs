@@ -3,7 +3,9 @@
 //! Invariant: a probe asks once and judges what came back; whether that is an outage is decided in `lapwing-core`.
 
 mod cx;
+pub mod engine;
 pub mod kinds;
+mod pattern;
 mod runner;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

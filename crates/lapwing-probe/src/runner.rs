@@ -1,12 +1,13 @@
 //! Runs any probe: deadline, panic guard, every address in turn, and the observation that comes of it.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use lapwing_core::{
     kind::{OptionError, Options},
     monitor::{Addresses, ProbeSettings},
     observation::{Fault, Observation, Outcome, Reason, Requests, Sample},
     target::{Host, Target},
+    time::measured,
 };
 use lapwing_net::Net;
 use tokio::time::timeout;
@@ -15,6 +16,13 @@ use crate::{
     Kind, Probe,
     cx::{Cx, timed_out},
 };
+
+/// A wake-up so long after the deadline means that this process stood still: stopped, swapped out, overloaded.
+const STALL: Duration = Duration::from_millis(50);
+/// For answers that came meanwhile.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
+/// A stall of this and half the timeout may have kept the request from leaving: nothing is known then.
+const STALL_OVER: Duration = Duration::from_millis(250);
 
 /// A probe of one target with all that it needs to run.
 #[derive(Clone)]
@@ -61,13 +69,23 @@ impl Prober {
 
     async fn ask(&self, net: &Net, only: Option<IpAddr>) -> (Outcome, Sample) {
         let cx = Cx::new(net, &self.settings, net.clock().now(), only);
-        let guarded = CatchPanic(AssertUnwindSafe(self.probe.run(&cx)));
-        let verdict = timeout(self.settings.timeout, guarded).await;
+        let mut guarded = CatchPanic(AssertUnwindSafe(self.probe.run(&cx)));
+        let mut verdict = timeout(self.settings.timeout, &mut guarded).await;
+        let late = cx.mono().since(cx.deadline);
+        if verdict.is_err() && late > STALL {
+            // We stood still ourselves. What came in time waits on the sockets, so look there before judging.
+            verdict = timeout(SECOND_LOOK, &mut guarded).await;
+        }
+        drop(guarded);
         let (sample, degraded, stage) = cx.into_record();
         let fault = match verdict {
             Ok(Ok(Ok(()))) => None,
             Ok(Ok(Err(fault))) => Some(fault),
             Ok(Err(panic)) => Some(Fault::ours("ours.panic", format!("the probe failed by a defect: {panic}"))),
+            Err(_) if late > self.settings.timeout / 2 + STALL_OVER => {
+                let text = format!("this process stood still for {} and cannot judge the answer", measured(late));
+                Some(Fault::ours("ours.overload", text))
+            }
             Err(_) => Some(timed_out(stage.unwrap_or("answer"), self.settings.timeout)),
         };
         let outcome = match (fault, degraded) {
@@ -81,7 +99,9 @@ impl Prober {
 
     /// Asks every address of the name. Down when one of them is, and the detail says which.
     async fn ask_all(&self, net: &Net, host: &Host) -> (Outcome, Sample) {
-        let resolved = timeout(self.settings.timeout, net.resolve(host, self.settings.family)).await;
+        let limit = self.settings.timeout * 4 / 5;
+        let resolving = net.resolve_within(host, self.settings.family, limit);
+        let resolved = timeout(self.settings.timeout, resolving).await;
         let addresses = match resolved {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(Fault::Target(reason))) => return (Outcome::Down(reason), Sample::default()),
@@ -154,6 +174,45 @@ impl<F: Future + Unpin> Future for CatchPanic<F> {
                 let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
                 std::task::Poll::Ready(Err(text.unwrap_or_else(|| "panic".to_owned())))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Probing, testkit};
+
+    /// Stops the whole thread for a while, as a stopped or overloaded process does, and then finds its answer, or not.
+    struct Stalled {
+        sleep: Duration,
+        answered: bool,
+    }
+
+    impl Probe for Stalled {
+        fn run<'a>(&'a self, _: &'a Cx<'a>) -> Probing<'a> {
+            Box::pin(async {
+                std::thread::sleep(self.sleep);
+                tokio::task::yield_now().await;
+                if self.answered { Ok(()) } else { std::future::pending().await }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stall_of_ours_is_never_held_against_the_target() {
+        for (sleep, answered, expected) in [
+            (400, true, "up"),
+            (400, false, "inconclusive ours.overload"),
+            (0, false, "down timeout.answer"),
+            (0, true, "up"),
+        ] {
+            let timeout = Duration::from_millis(20);
+            let settings = ProbeSettings { timeout, ..ProbeSettings::default() };
+            let probe = Arc::new(Stalled { sleep: Duration::from_millis(sleep), answered });
+            let prober = Prober { probe, host: None, settings: Arc::new(settings) };
+            let found = prober.observe(&testkit::net()).await;
+            assert_eq!(testkit::verdict(&found), expected, "{sleep} ms, answered: {answered}");
         }
     }
 }

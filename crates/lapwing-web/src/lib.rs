@@ -1,1 +1,93 @@
-//! API server and status page
+//! The local API and the status page: states as plain text and as JSON.
+//!
+//! Invariant: it reads snapshots and sends inputs; it never writes state. Nothing here may hold a secret.
+
+mod pages;
+
+use std::{future::Future, io, pin::Pin, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use lapwing_api::shapes::StatusShape;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
+
+/// Where the faces read from. The binary implements it over the engine.
+pub trait Source: Send + Sync + 'static {
+    /// Everything at a glance; None while the engine is stopping.
+    fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>>;
+}
+
+/// The routes, for every listener.
+pub fn router(source: Arc<dyn Source>) -> Router {
+    Router::new()
+        .route("/", get(text))
+        .route("/status.txt", get(text))
+        .route("/status.json", get(json))
+        .route("/api/v1/status", get(json))
+        .route("/healthz", get(health))
+        .fallback(unknown)
+        .with_state(source)
+}
+
+/// Serves `router` on a TCP listener until `stop` turns true. Requests under way are finished.
+pub async fn serve_tcp(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) -> io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await
+}
+
+/// As [`serve_tcp`], on a Unix socket.
+pub async fn serve_unix(listener: UnixListener, router: Router, stop: watch::Receiver<bool>) -> io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn text(State(source): State<Arc<dyn Source>>) -> Response {
+    match source.status().await {
+        Some(status) => plain(StatusCode::OK, pages::text(&status)),
+        None => stopping(),
+    }
+}
+
+async fn json(State(source): State<Arc<dyn Source>>) -> Response {
+    match source.status().await {
+        Some(status) => ([(header::CACHE_CONTROL, "no-store")], Json(status)).into_response(),
+        None => stopping(),
+    }
+}
+
+/// Healthy when the engine answers: a watchdog or a load balancer asks here.
+async fn health(State(source): State<Arc<dyn Source>>) -> Response {
+    match source.status().await {
+        Some(_) => plain(StatusCode::OK, "ok\n".to_owned()),
+        None => stopping(),
+    }
+}
+
+async fn unknown() -> Response {
+    let text = "There is nothing here. Look at / (text) or /api/v1/status (JSON).\n";
+    plain(StatusCode::NOT_FOUND, text.to_owned())
+}
+
+fn stopping() -> Response {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned())
+}
+
+fn plain(code: StatusCode, text: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (code, headers, text).into_response()
+}

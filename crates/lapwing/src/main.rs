@@ -1,1 +1,23 @@
-fn main() {}
+//! Lapwing: uptime and network monitoring in one binary.
+//!
+//! The binary reads the command line and the configuration, wires the crates together, and owns the engine loop.
+
+#![expect(unreachable_pub, reason = "in a binary, pub says: for the other modules")]
+
+mod cli;
+mod clock;
+mod config;
+mod courier;
+mod daemon;
+mod engine;
+mod hands;
+mod listeners;
+mod out;
+mod recorder;
+mod telemetry;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

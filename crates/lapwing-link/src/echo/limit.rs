@@ -1,0 +1,218 @@
+//! Rate limits and session counters of the echo server, in tables that cannot outgrow their bound.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use lapwing_core::time::Mono;
+
+/// Sources that are limited each for itself; all further ones share one bucket.
+const SOURCES: usize = 65_536;
+/// Sessions whose datagrams are counted; further ones are answered without a count.
+const SESSIONS: usize = 65_536;
+/// A session without a datagram for so long is forgotten.
+const SESSION_IDLE: Duration = Duration::from_mins(1);
+/// How often a full table is searched for what can go.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A table that takes no new entries when it is full of ones still needed.
+struct Bounded<K, V> {
+    entries: HashMap<K, V>,
+    limit: usize,
+    swept: Option<Mono>,
+}
+
+impl<K: Eq + Hash, V> Bounded<K, V> {
+    fn new(limit: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            limit,
+            swept: None,
+        }
+    }
+
+    /// The entry of `key`, made by `new` where there is none and room for it.
+    fn get(
+        &mut self,
+        key: K,
+        now: Mono,
+        new: impl FnOnce() -> V,
+        needed: impl Fn(&V) -> bool,
+    ) -> Option<&mut V> {
+        let full = self.entries.len() >= self.limit && !self.entries.contains_key(&key);
+        if full && self.swept.is_none_or(|at| now.since(at) >= SWEEP) {
+            self.swept = Some(now);
+            self.entries.retain(|_, value| needed(value));
+        }
+        if self.entries.len() < self.limit {
+            return Some(self.entries.entry(key).or_insert_with(new));
+        }
+        self.entries.get_mut(&key)
+    }
+}
+
+/// A token bucket of one second's allowance, kept as the moment when it will be full again.
+#[derive(Clone, Copy, Default)]
+struct Bucket(Mono);
+
+impl Bucket {
+    /// Takes one token of a bucket that gains `rate` a second.
+    fn take(&mut self, now: Mono, rate: u32) -> bool {
+        let full = self.0.max(now);
+        let after = full + Duration::from_secs(1) / rate.max(1);
+        let fits = rate > 0 && after.since(now) <= Duration::from_secs(1);
+        if fits {
+            self.0 = after;
+        }
+        fits
+    }
+}
+
+/// Limits of each source and of all together.
+pub(super) struct Limits {
+    per_source: u32,
+    in_all: u32,
+    sources: Bounded<u128, Bucket>,
+    others: Bucket,
+    all: Bucket,
+}
+
+impl Limits {
+    pub(super) fn new(per_source: u32, in_all: u32) -> Self {
+        Self {
+            per_source,
+            in_all,
+            sources: Bounded::new(SOURCES),
+            others: Bucket::default(),
+            all: Bucket::default(),
+        }
+    }
+
+    /// True when a datagram of `source` may be answered.
+    pub(super) fn allow(&mut self, source: IpAddr, now: Mono) -> bool {
+        let own = self
+            .sources
+            .get(network(source), now, Bucket::default, |bucket| bucket.0 > now);
+        own.unwrap_or(&mut self.others).take(now, self.per_source) && self.all.take(now, self.in_all)
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 address: what one source is taken to be.
+fn network(source: IpAddr) -> u128 {
+    match source.to_canonical() {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        // An IPv4 address is below 2^32, and every /64 but ::/64 is above.
+        IpAddr::V6(address) => (u128::from(address) >> 64 << 64) | 1 << 32,
+    }
+}
+
+/// Datagrams received of each session.
+pub(super) struct Sessions(Bounded<(SocketAddr, u64), (u32, Mono)>);
+
+impl Sessions {
+    pub(super) fn new() -> Self {
+        Self(Bounded::new(SESSIONS))
+    }
+
+    /// Counts a datagram; gives the number received so far, 0 when the session is not counted.
+    pub(super) fn count(&mut self, source: SocketAddr, cookie: u64, now: Mono) -> u32 {
+        let needed = |session: &(u32, Mono)| now.since(session.1) < SESSION_IDLE;
+        match self.0.get((source, cookie), now, || (0, now), needed) {
+            Some((count, last)) => {
+                *last = now;
+                *count = count.saturating_add(1);
+                *count
+            }
+            None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn at(ms: u64) -> Mono {
+        Mono(60_000_000 + ms * 1000)
+    }
+
+    #[test]
+    fn a_source_has_its_rate_and_a_second_of_burst() {
+        let mut limits = Limits::new(10, 1000);
+        let source = |n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        assert_eq!((0..50).filter(|_| limits.allow(source(1), at(0))).count(), 10);
+        assert!(limits.allow(source(2), at(0)), "another source has its own");
+        assert!(!limits.allow(source(1), at(99)));
+        assert!(limits.allow(source(1), at(100)));
+        assert_eq!(
+            (0..50).filter(|_| limits.allow(source(1), at(60_000))).count(),
+            10,
+            "no more after a pause"
+        );
+        assert!(!Limits::new(0, 10).allow(source(1), at(0)));
+    }
+
+    #[test]
+    fn a_v6_source_is_its_slash_64() {
+        let mut limits = Limits::new(1, 1000);
+        let source = |net, host| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, host));
+        assert!(limits.allow(source(0, 1), at(0)));
+        assert!(!limits.allow(source(0, 2), at(0)));
+        assert!(limits.allow(source(1, 1), at(0)));
+        assert!(limits.allow(IpAddr::V6(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped()), at(0)));
+        assert!(
+            !limits.allow(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), at(0)),
+            "the same, written otherwise"
+        );
+    }
+
+    #[test]
+    fn all_together_are_limited() {
+        let mut limits = Limits::new(10, 100);
+        let allowed = (0..1000u32)
+            .filter(|n| limits.allow(IpAddr::V4(Ipv4Addr::from(*n)), at(0)))
+            .count();
+        assert_eq!(allowed, 100);
+    }
+
+    #[test]
+    fn a_flood_of_sources_fills_no_memory() {
+        let mut limits = Limits::new(1, u32::MAX);
+        let source = |n: u32| IpAddr::V4(Ipv4Addr::from(n));
+        let flood = 3 * SOURCES as u32;
+        let allowed = (0..flood).filter(|n| limits.allow(source(*n), at(0))).count();
+        assert_eq!(
+            (allowed, limits.sources.entries.len()),
+            (SOURCES + 1, SOURCES),
+            "those beyond share one bucket"
+        );
+        assert!(limits.allow(source(flood), at(5000)) && limits.allow(source(flood + 1), at(5000)));
+        assert!(limits.sources.entries.len() < 10, "swept");
+    }
+
+    #[test]
+    fn sessions_count_and_are_bounded() {
+        let mut sessions = Sessions::new();
+        let source: SocketAddr = "10.0.0.1:5000".parse().unwrap();
+        assert_eq!(
+            [sessions.count(source, 1, at(0)), sessions.count(source, 1, at(1))],
+            [1, 2]
+        );
+        assert_eq!(
+            sessions.count(source, 2, at(1)),
+            1,
+            "another cookie, another session"
+        );
+        for cookie in 3..=SESSIONS as u64 {
+            assert_eq!(sessions.count(source, cookie, at(1)), 1);
+        }
+        assert_eq!(sessions.count(source, 0, at(1)), 0, "full");
+        assert_eq!(sessions.count(source, 1, at(2)), 3, "known ones go on");
+        assert_eq!(sessions.count(source, 0, at(61_000)), 1, "idle ones made room");
+    }
+}

@@ -1,0 +1,461 @@
+//! UDP and TCP echo: sends marked bytes and validates exactly what comes back (RFC 862, or Lapwing's echo server).
+//!
+//! Invariant: only an exact echo of a request of this very run counts as an answer.
+
+mod session;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use lapwing_core::{
+    kind::{
+        Address, CodeInfo, FactInfo, KindInfo, OptionError, OptionInfo, OptionReader, OptionType, Options,
+    },
+    observation::Fault,
+    target::{Host, Target},
+    time::{Mono, short},
+};
+use lapwing_net::{Moment, fault_of};
+use lapwing_wire::echo::{DEFAULT_PORT, HEADER_LEN, Request};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
+
+use crate::{Cx, Probe, Probing, Verdict};
+use session::{Session, jitter};
+
+/// Longest UDP payload over IPv4 (RFC 768, RFC 791).
+const DATAGRAM_MAX: i64 = 65_507;
+/// Longest message over TCP.
+const MESSAGE_MAX: i64 = 1 << 20;
+
+const COUNT: OptionInfo = OptionInfo {
+    name: "count",
+    ty: OptionType::Integer,
+    default: "1",
+    doc: "Messages of each check.",
+    example: "20",
+};
+const CODES: &[CodeInfo] = &[CodeInfo {
+    code: "echo.mismatch",
+    doc: "What came back is not what was sent, so no echo server answers there.",
+}];
+
+pub(super) static UDP: KindInfo = KindInfo {
+    name: "udp-echo",
+    schemes: &["udp-echo"],
+    summary: "Sends datagrams to an echo server and validates what comes back.",
+    about: "Up when an exact echo comes back in time; with `count` all are sent within the first half of the timeout, \
+        and the target is down only when all are lost. Any echo server of RFC 862 will do. Lapwing's own \
+        (`lapwing echo serve`) also tells how many datagrams it received, and when: loss and jitter are then \
+        measured for each direction.",
+    examples: &[
+        "udp-echo://192.0.2.1",
+        "udp-echo://echo.example.com:7007?count=20&size=1200",
+    ],
+    address: Address::HostPort {
+        default: Some(DEFAULT_PORT),
+    },
+    options: &[
+        COUNT,
+        OptionInfo {
+            name: "size",
+            ty: OptionType::Integer,
+            default: "64",
+            doc: "Bytes of each datagram, from 40 to 65507.",
+            example: "1200",
+        },
+    ],
+    facts: &[
+        FactInfo {
+            name: "echo.peer",
+            unit: "",
+            doc: "Address and port that were asked.",
+            kept: false,
+        },
+        FactInfo {
+            name: "echo.server",
+            unit: "",
+            doc: "`lapwing` or `plain` (RFC 862).",
+            kept: false,
+        },
+        FactInfo {
+            name: "echo.rtt",
+            unit: "s",
+            doc: "Round-trip time; the median of several.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.rtt_min",
+            unit: "s",
+            doc: "Shortest round-trip time of several.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.rtt_max",
+            unit: "s",
+            doc: "Longest round-trip time of several.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.loss",
+            unit: "%",
+            doc: "Share of the datagrams without an echo in time.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.loss_out",
+            unit: "%",
+            doc: "Share lost on the way to the server.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.loss_back",
+            unit: "%",
+            doc: "Share lost on the way back. Datagrams after the last echo count in neither direction.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.duplicates",
+            unit: "",
+            doc: "Echoes that came more than once.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.reordered",
+            unit: "",
+            doc: "Echoes overtaken by later ones (RFC 4737).",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.jitter",
+            unit: "s",
+            doc: "Interarrival jitter of the round trip (RFC 3550, section 6.4.1).",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.jitter_out",
+            unit: "s",
+            doc: "Jitter of the way to the server.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.jitter_back",
+            unit: "s",
+            doc: "Jitter of the way back.",
+            kept: true,
+        },
+    ],
+    codes: CODES,
+    privileges: None,
+    overlaps: true,
+    owns_query: false,
+};
+
+pub(super) static TCP: KindInfo = KindInfo {
+    name: "tcp-echo",
+    schemes: &["tcp-echo"],
+    summary: "Sends bytes over TCP to an echo server and validates what comes back.",
+    about: "Up when every message came back unchanged. Messages follow each other on one connection, each sent when \
+        the one before has come back. Any echo server of RFC 862 will do, Lapwing's own (`lapwing echo serve`) too.",
+    examples: &[
+        "tcp-echo://192.0.2.1",
+        "tcp-echo://echo.example.com:7?count=5&size=65536",
+    ],
+    address: Address::HostPort {
+        default: Some(DEFAULT_PORT),
+    },
+    options: &[
+        COUNT,
+        OptionInfo {
+            name: "size",
+            ty: OptionType::Integer,
+            default: "64",
+            doc: "Bytes of each message, from 1 to 1048576.",
+            example: "65536",
+        },
+    ],
+    facts: &[
+        FactInfo {
+            name: "echo.peer",
+            unit: "",
+            doc: "Address and port that were asked.",
+            kept: false,
+        },
+        FactInfo {
+            name: "echo.rtt",
+            unit: "s",
+            doc: "Until a message was back; the median of several.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.rtt_min",
+            unit: "s",
+            doc: "Shortest of several.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.rtt_max",
+            unit: "s",
+            doc: "Longest of several.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.jitter",
+            unit: "s",
+            doc: "Jitter of several (RFC 3550, section 6.4.1).",
+            kept: true,
+        },
+    ],
+    codes: CODES,
+    privileges: None,
+    overlaps: false,
+    owns_query: false,
+};
+
+pub(super) fn parse_udp(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
+    let echo = Echo::parse(&UDP, target, options, HEADER_LEN as i64..=DATAGRAM_MAX)?;
+    Ok(Box::new(UdpEcho(echo)))
+}
+
+pub(super) fn parse_tcp(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
+    Ok(Box::new(TcpEcho(Echo::parse(
+        &TCP,
+        target,
+        options,
+        1..=MESSAGE_MAX,
+    )?)))
+}
+
+struct Echo {
+    host: Host,
+    port: u16,
+    count: u32,
+    size: usize,
+    cookies: RandomState,
+    runs: AtomicU64,
+}
+
+impl Echo {
+    fn parse(
+        info: &'static KindInfo,
+        target: &Target,
+        options: &Options,
+        sizes: std::ops::RangeInclusive<i64>,
+    ) -> Result<Self, Vec<OptionError>> {
+        let mut reader = OptionReader::new(info, options);
+        let count = reader.integer("count", 1..=1000).unwrap_or(1) as u32;
+        let size = reader.integer("size", sizes).unwrap_or(64) as usize;
+        let Some(host) = target.host.clone() else {
+            return Err(vec![OptionError::new("", format!("{} needs a host", info.name))]);
+        };
+        reader.finish()?;
+        let port = target.port.unwrap_or(DEFAULT_PORT);
+        Ok(Self {
+            host,
+            port,
+            count,
+            size,
+            cookies: RandomState::new(),
+            runs: AtomicU64::new(0),
+        })
+    }
+
+    /// A cookie that nobody else can guess, another for each run.
+    fn cookie(&self) -> u64 {
+        self.cookies.hash_one(self.runs.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn silence(cx: &Cx<'_>, sent: u32) -> Fault {
+    let within = short(cx.settings.timeout);
+    match sent {
+        1 => Fault::target("timeout.answer", format!("no echo within {within}")),
+        n => Fault::target(
+            "timeout.answer",
+            format!("no echo of {n} messages within {within}"),
+        ),
+    }
+}
+
+struct UdpEcho(Echo);
+
+impl Probe for UdpEcho {
+    fn run<'a>(&'a self, cx: &'a Cx<'a>) -> Probing<'a> {
+        Box::pin(self.ask(cx))
+    }
+}
+
+impl UdpEcho {
+    async fn ask(&self, cx: &Cx<'_>) -> Verdict {
+        let address = cx.address(&self.0.host, self.0.port).await?;
+        cx.fact("echo.peer", address.to_string());
+        let socket = cx.net.udp(address, &cx.settings.source)?;
+        let mut session = Session::new(self.0.cookie(), self.0.size);
+        let result = self.exchange(cx, &socket, &mut session).await;
+        if session.sent() > 0 {
+            cx.requests(session.sent(), session.lost());
+        }
+        session.report(cx);
+        match result {
+            Err(fault) => Err(fault),
+            Ok(()) if session.lost() == session.sent() => Err(silence(cx, session.sent())),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Sends all datagrams and takes what comes back, until all are back or the time is over.
+    async fn exchange(&self, cx: &Cx<'_>, socket: &UdpSocket, session: &mut Session) -> Result<(), Fault> {
+        let time = cx.before_deadline();
+        let start = cx.mono();
+        let end = start + time;
+        let spacing = time / 2 / self.0.count.saturating_sub(1).max(1);
+        let mut buffer = vec![0; DATAGRAM_MAX as usize + 1];
+        let mut packet = vec![0; self.0.size];
+        loop {
+            let now = cx.mono();
+            let due = (session.sent() < self.0.count).then(|| start + spacing * session.sent());
+            if due.is_some_and(|due| due <= now) {
+                session.write_next(now, &mut packet);
+                match socket.send(&packet).await {
+                    Ok(_) => session.sent_at(now),
+                    // An ICMP error about an earlier datagram arrives with the next call.
+                    Err(e) if session.sent() > 0 => return Err(fault_of(&e, Moment::Later)),
+                    Err(e) => return Err(fault_of(&e, Moment::Call)),
+                }
+                continue;
+            }
+            if now >= end || due.is_none() && session.lost() == 0 {
+                return Ok(());
+            }
+            let patience = due.unwrap_or(end).min(end).since(now);
+            match timeout(patience, socket.recv(&mut buffer)).await {
+                Err(_) => {}
+                Ok(Ok(len)) => session.receive(&buffer[..len], cx.net.clock().now())?,
+                Ok(Err(e)) => return Err(fault_of(&e, Moment::Later)),
+            }
+        }
+    }
+}
+
+struct TcpEcho(Echo);
+
+impl Probe for TcpEcho {
+    fn run<'a>(&'a self, cx: &'a Cx<'a>) -> Probing<'a> {
+        Box::pin(self.ask(cx))
+    }
+}
+
+impl TcpEcho {
+    async fn ask(&self, cx: &Cx<'_>) -> Verdict {
+        let address = cx.address(&self.0.host, self.0.port).await?;
+        cx.fact("echo.peer", address.to_string());
+        let connect = cx.net.connect(address, &cx.settings.source);
+        let mut stream = cx
+            .limited("connect", cx.settings.connect_timeout, connect)
+            .await?;
+        cx.enter("answer");
+        let mut times = Vec::new();
+        let exchange = timeout(cx.before_deadline(), self.exchange(cx, &mut stream, &mut times)).await;
+        cx.leave();
+        cx.requests(self.0.count, self.0.count - times.len() as u32);
+        report_times(cx, &times);
+        match exchange {
+            Ok(result) => result,
+            Err(_) if times.is_empty() => Err(silence(cx, 1)),
+            Err(_) => {
+                let (back, count, within) = (times.len(), self.0.count, short(cx.settings.timeout));
+                let text = format!("only {back} of {count} messages came back within {within}");
+                Err(Fault::target("timeout.answer", text))
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        cx: &Cx<'_>,
+        stream: &mut TcpStream,
+        times: &mut Vec<Duration>,
+    ) -> Result<(), Fault> {
+        let cookie = self.0.cookie();
+        let mut message = vec![0; self.0.size];
+        let mut back = vec![0; self.0.size];
+        let (mut reader, mut writer) = stream.split();
+        for seq in 0..self.0.count {
+            let start = cx.mono();
+            fill(&mut message, cookie, seq, start);
+            // Both at once: a server may send back before it has read all.
+            let write = async {
+                writer
+                    .write_all(&message)
+                    .await
+                    .map_err(|e| fault_of(&e, Moment::Later))
+            };
+            let read = async {
+                let mut filled = 0;
+                while filled < back.len() {
+                    let read = reader.read(&mut back[filled..]).await;
+                    let read = read.map_err(|e| fault_of(&e, Moment::Later))?;
+                    if read == 0 {
+                        return Err(Fault::target(
+                            "connect.closed",
+                            "connection closed before all came back",
+                        ));
+                    }
+                    if back[filled..filled + read] != message[filled..filled + read] {
+                        return Err(Fault::target(
+                            "echo.mismatch",
+                            "what came back is not what was sent",
+                        ));
+                    }
+                    filled += read;
+                }
+                Ok(())
+            };
+            tokio::try_join!(write, read)?;
+            times.push(cx.mono().since(start));
+        }
+        Ok(())
+    }
+}
+
+/// A marked request where it fits, else bytes that differ from message to message.
+fn fill(message: &mut [u8], cookie: u64, seq: u32, sent: Mono) {
+    if (Request {
+        cookie,
+        seq,
+        sent: sent.0,
+    })
+    .write(message)
+    .is_err()
+    {
+        let mark = cookie.wrapping_add(u64::from(seq)).to_be_bytes();
+        message
+            .iter_mut()
+            .zip(mark.iter().cycle())
+            .for_each(|(byte, mark)| *byte = *mark);
+    }
+}
+
+/// Round-trip times, in the order of arrival.
+fn report_times(cx: &Cx<'_>, times: &[Duration]) {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let (Some(least), Some(most)) = (sorted.first(), sorted.last()) else {
+        return;
+    };
+    cx.fact("echo.rtt", sorted[sorted.len() / 2].as_secs_f64());
+    if sorted.len() > 1 {
+        cx.fact("echo.rtt_min", least.as_secs_f64());
+        cx.fact("echo.rtt_max", most.as_secs_f64());
+        cx.fact("echo.jitter", jitter(times.iter().map(Duration::as_secs_f64)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The command line: what there is, with examples, and who does it.
+
+mod backup;
+mod check;
+pub mod config;
+mod echo;
+mod notify;
+mod reference;
+mod report;
+mod run;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config::Environment, out};
+
+/// Exit codes of every command.
+pub mod exit {
+    /// All is well.
+    pub const FINE: u8 = 0;
+    /// Something is down.
+    pub const DOWN: u8 = 1;
+    /// Usage or configuration.
+    pub const USAGE: u8 = 2;
+    /// Our own fault.
+    pub const INTERNAL: u8 = 70;
+}
+
+/// Watches networks and services: knows when one is down, since when, how sure that is and why, and tells you once.
+#[derive(Debug, Parser)]
+#[command(name = "lapwing", version, max_term_width = 110, after_help = MAP, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const MAP: &str = "\
+Begin here:
+  lapwing check https://example.com icmp://192.0.2.1    is it up, now?
+  lapwing config init                                   write a configuration to start from
+  lapwing run                                           watch, and tell you
+
+Exit codes: 0 all is well, 1 something is down, 2 usage or configuration,
+            3 nothing down but something degraded or inconclusive, 70 internal";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch everything in the configuration, until stopped
+    Run(run::RunArgs),
+    /// Probe targets now, once, and say what was found
+    Check(check::CheckArgs),
+    /// The states of the running daemon at a glance
+    Status(status::StatusArgs),
+    /// Outages, uptime and how sure they are
+    Report(report::ReportArgs),
+    /// Write, check and show configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prove notifiers, list them, find Telegram chats
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
+    /// An echo server, to measure lines with
+    #[command(subcommand)]
+    Echo(echo::EchoCommand),
+    /// Copy the data folder to a new folder, while the daemon runs
+    Backup(backup::BackupArgs),
+    /// Put a backup back in place
+    Restore(backup::RestoreArgs),
+    /// Write the reference pages (for Lapwing's own documentation)
+    #[command(hide = true)]
+    Reference { folder: PathBuf },
+}
+
+/// Which configuration.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArg {
+    /// Configuration file, or folder of *.toml files
+    /// [default: $LAPWING_CONFIG, ./lapwing.toml, ~/.config/lapwing/, /etc/lapwing/]
+    #[arg(long, short, value_name = "PATH")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Write a commented starter configuration
+    #[command(after_help = "Example:\n  lapwing config init\n  lapwing config init /etc/lapwing/lapwing.toml")]
+    Init {
+        /// Where to write it
+        #[arg(default_value = "lapwing.toml")]
+        path: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Report every error of a configuration at once, with its place
+    #[command(after_help = "Example:\n  lapwing config check --config /etc/lapwing/")]
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Show the configuration as it is understood, defaults filled in, secrets as ***
+    Show {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = "Example:\n  lapwing config schema > lapwing.schema.json")]
+    Schema,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::FINE };
+            // Help that cannot be printed has no reader.
+            drop(error.print());
+            return code.into();
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            out::complain(&format!("lapwing: {}\n", failure.text.trim_end()));
+            failure.code.into()
+        }
+    }
+}
+
+/// Why a command ended without doing its work.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: u8,
+    pub text: String,
+}
+
+impl Failure {
+    /// The user can mend it: usage, configuration, permissions.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { code: exit::USAGE, text: text.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: exit::INTERNAL, text: crate::recorder::full(&*error) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { code: exit::INTERNAL, text: error.to_string() }
+    }
+}
+
+fn dispatch(command: Command) -> Result<u8, Failure> {
+    let environment = Environment::of_process();
+    match command {
+        Command::Run(args) => run::run(&args, &environment),
+        Command::Check(args) => check::check(&args),
+        Command::Status(args) => status::status(&args, &environment),
+        Command::Report(args) => report::report(&args, &environment),
+        Command::Config(command) => configuration(command, &environment),
+        Command::Notify(command) => notify::notify(&command, &environment),
+        Command::Echo(command) => echo::echo(&command),
+        Command::Backup(args) => backup::backup(&args, &environment),
+        Command::Restore(args) => backup::restore(&args, &environment),
+        Command::Reference { folder } => reference::write(&folder),
+    }
+}
+
+fn configuration(command: ConfigCommand, environment: &Environment) -> Result<u8, Failure> {
+    let mut text = Vec::new();
+    let (paint, errors) = (out::paint() != lapwing_term::paint::Paint::Plain, out::paint_errors());
+    let done = match command {
+        ConfigCommand::Init { path, force } => config::init(&path, force, &mut text),
+        ConfigCommand::Check { config } => config::check(config.config.as_deref(), environment, errors, &mut text),
+        ConfigCommand::Show { config } => config::show(config.config.as_deref(), environment, paint, &mut text),
+        ConfigCommand::Schema => config::schema(&mut text),
+    };
+    out::print(&String::from_utf8_lossy(&text))?;
+    done
+}

@@ -1,0 +1,167 @@
+//! `lapwing check`: probe now, once.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, IsTerminal},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use lapwing_api::shapes::{CheckShape, exit_code};
+use lapwing_core::time::parse_duration;
+use lapwing_net::Net;
+use lapwing_probe::Prober;
+use lapwing_term::{check_lines, paint::Paint};
+use tokio::task::JoinHandle;
+
+use super::{Failure, exit};
+use crate::{clock::SystemClock, config, out};
+
+/// Probes that run at once, and results that may wait for an earlier one to be printed.
+const AT_ONCE: usize = 1_000;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CheckArgs {
+    /// What to probe: URLs, also with ranges and CIDR blocks
+    #[arg(value_name = "TARGET", required_unless_present = "stdin")]
+    targets: Vec<String>,
+    /// An option, as in a configuration: -o expect_body=ok, or for one kind -o icmp.count=5
+    #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = pair)]
+    option: Vec<(String, String)>,
+    /// Deadline of each probe, name resolution included [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Read targets from standard input, one a line
+    #[arg(long)]
+    stdin: bool,
+    /// Kind of the bare hosts on standard input: web1 is then icmp://web1
+    #[arg(long, value_name = "KIND", requires = "stdin")]
+    kind: Option<String>,
+    /// A line of JSON each
+    #[arg(long)]
+    json: bool,
+    /// Show everything that was found
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lapwing check tcp://127.0.0.1:22 https://example.com icmp://192.0.2.1
+  lapwing check -o count=5 icmp://192.0.2.0/28
+  lapwing check -o expect_body=ok -v https://example.com/health
+  lapwing check 'dns://192.0.2.53/example.com?type=AAAA' ntp://pool.ntp.org
+  lapwing check --stdin --kind icmp --json < hosts.txt";
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
+    let checks = config::checks(&texts(args)?, &args.option, args.timeout).map_err(Failure::usage)?;
+    if checks.is_empty() {
+        return Err(Failure::usage("there is no target to check: the input is empty"));
+    }
+    lapwing_net::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(all(checks, args))
+}
+
+fn texts(args: &CheckArgs) -> Result<Vec<String>, Failure> {
+    let mut texts = args.targets.clone();
+    if args.stdin {
+        for line in std::io::stdin().lock().lines() {
+            let line = line?;
+            let text = line.split('#').next().unwrap_or_default().trim();
+            match &args.kind {
+                _ if text.is_empty() => {}
+                Some(kind) if !text.contains("://") => {
+                    let host = lapwing_core::target::bracketed(text);
+                    // A CIDR block or range stands as it is.
+                    texts.push(format!("{kind}://{}", if text.contains('/') { text } else { &host }));
+                }
+                _ => texts.push(text.to_owned()),
+            }
+        }
+    }
+    Ok(texts)
+}
+
+async fn all(checks: Vec<config::Check>, args: &CheckArgs) -> Result<u8, Failure> {
+    let net = Net::new(Arc::new(SystemClock::new()));
+    let bar = progress(checks.len(), args.json);
+    let paint = out::paint();
+    let many = checks.len() > 1;
+    let (mut states, mut running) = (Vec::with_capacity(checks.len()), VecDeque::new());
+    for check in checks {
+        if running.len() >= AT_ONCE {
+            print_next(&mut running, &mut states, args, paint, &bar).await?;
+        }
+        running.push_back(start(check, net.clone()));
+    }
+    while !running.is_empty() {
+        print_next(&mut running, &mut states, args, paint, &bar).await?;
+    }
+    bar.finish_and_clear();
+    if many && !args.json {
+        out::print(&summary(&states, paint))?;
+    }
+    Ok(exit_code(states.iter().map(String::as_str)))
+}
+
+fn start(check: config::Check, net: Net) -> JoinHandle<CheckShape> {
+    let config::Check { target, kind, prober } = check;
+    let prober: Prober = prober;
+    tokio::spawn(async move {
+        let seen = prober.observe(&net).await;
+        CheckShape::new(&target, kind, &seen)
+    })
+}
+
+async fn print_next(
+    running: &mut VecDeque<JoinHandle<CheckShape>>,
+    states: &mut Vec<String>,
+    args: &CheckArgs,
+    paint: Paint,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
+    let Some(next) = running.pop_front() else { return Ok(()) };
+    let shape = next.await.map_err(|error| Failure { code: exit::INTERNAL, text: error.to_string() })?;
+    let text = if args.json {
+        serde_json::to_string(&shape).map_err(anyhow::Error::from)? + "\n"
+    } else {
+        check_lines::lines(&shape, paint, args.verbose)
+    };
+    bar.suspend(|| out::print(&text))?;
+    bar.inc(1);
+    states.push(shape.state);
+    Ok(())
+}
+
+fn progress(count: usize, json: bool) -> ProgressBar {
+    if count < 50 || json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} checked, {eta} left");
+    let bar = ProgressBar::new(count as u64);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn summary(states: &[String], paint: Paint) -> String {
+    let of = |state: &str| states.iter().filter(|s| *s == state).count();
+    let counts: Vec<String> = ["up", "degraded", "down", "inconclusive"]
+        .into_iter()
+        .filter(|state| of(state) > 0)
+        .map(|state| paint.state(state, &format!("{} {state}", of(state))))
+        .collect();
+    format!("{} checked: {}\n", states.len(), counts.join(", "))
+}

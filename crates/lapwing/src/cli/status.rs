@@ -1,0 +1,128 @@
+//! `lapwing status`: the states of the running daemon, or those that it left behind.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use lapwing_api::shapes::{Reason, SeriesShape, StatusShape, VERSION, counts};
+use lapwing_core::{judge::Standing, state::State, time::{Clock, Wall}};
+use lapwing_store::{DataDir, book};
+use lapwing_term::status_table;
+use tokio::net::UnixStream;
+
+use super::{Failure, exit, report::{DataArg, split_key, zone}};
+use crate::{clock::SystemClock, config::Environment, listeners::SOCKET, out};
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Show series that are up, too
+    #[arg(long, short)]
+    all: bool,
+    /// The whole status as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lapwing status            what is not up; exit code 1 when something is down
+  lapwing status --all
+  lapwing status --json | jq '.series[] | select(.state == \"down\")'";
+
+/// Longest answer that is read: a status of a million series.
+const MAX_ANSWER: usize = 1 << 30;
+
+pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failure> {
+    let data = args.data.folder(environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shape = match runtime.block_on(ask(&data.join(SOCKET)))? {
+        Some(shape) => shape,
+        None => left_behind(&data)?,
+    };
+    if args.json {
+        out::print(&(serde_json::to_string_pretty(&shape).map_err(anyhow::Error::from)? + "\n"))?;
+    } else {
+        out::print(&status_table::render(&shape, &zone(), out::paint(), args.all))?;
+    }
+    Ok(shape.exit_code())
+}
+
+/// Asks the daemon; None when none listens.
+async fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
+    use std::io::ErrorKind;
+    let stream = match UnixStream::connect(socket).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) => {
+            let hint = "run this as the user who runs the daemon, or as root";
+            return Err(Failure::usage(format!("{} cannot be reached: {error}; {hint}", socket.display())));
+        }
+    };
+    let broken = |what: &str, error: &dyn std::fmt::Display| Failure {
+        code: exit::INTERNAL,
+        text: format!("the daemon {what}: {error}"),
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| broken("does not answer", &e))?;
+    tokio::spawn(connection);
+    let request = hyper::Request::get("/api/v1/status")
+        .header("host", "lapwing")
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| broken("cannot be asked", &e))?;
+    let answer = sender.send_request(request).await.map_err(|e| broken("does not answer", &e))?;
+    if !answer.status().is_success() {
+        return Err(broken("answers with", &answer.status()));
+    }
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(|e| broken("ended its answer early", &e))?.to_bytes();
+    let shape = serde_json::from_slice(&body)
+        .map_err(|e| broken("is of another version, whose answer cannot be read; restart it", &e))?;
+    Ok(Some(shape))
+}
+
+/// The states as the ledger has them.
+fn left_behind(data: &PathBuf) -> Result<StatusShape, Failure> {
+    let ledger = DataDir::read(data).and_then(|dir| dir.ledger()).map_err(|e| Failure::usage(e.to_string()))?;
+    let restored = book::restore(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
+    let mut series: Vec<SeriesShape> = restored.standings.iter().map(|(key, standing)| shape(key, standing)).collect();
+    series.sort_by(|a, b| a.series.cmp(&b.series));
+    Ok(StatusShape {
+        v: VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: restored.watch.map_or(SystemClock::new().now().wall, |(_, alive)| alive).rfc3339(),
+        running: false,
+        started: None,
+        offline_since: None,
+        counts: counts(&series),
+        series,
+        notifiers: Vec::new(),
+        engine: None,
+    })
+}
+
+fn shape(key: &str, standing: &Standing) -> SeriesShape {
+    let (monitor, target) = split_key(key);
+    let since: Wall = match (&standing.outage, standing.state) {
+        (Some(outage), State::Down) => outage.began,
+        _ => standing.since,
+    };
+    SeriesShape {
+        series: monitor.to_owned(),
+        monitor: monitor.to_owned(),
+        target: target.to_owned(),
+        kind: target.split(':').next().unwrap_or_default().to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        state: standing.state.to_string(),
+        since: since.rfc3339(),
+        reason: standing.reason.as_ref().map(Reason::from),
+        last: None,
+        loss: None,
+        skipped: 0,
+    }
+}

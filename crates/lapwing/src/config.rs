@@ -1,0 +1,269 @@
+//! Reads a configuration: from text with places, over typed values, to the plan that the engine runs. `config check`
+//! runs this same code. Never shows a secret, never stops at the first error.
+
+mod command_line;
+mod diagnostic;
+mod environment;
+mod file;
+mod hosts;
+pub mod keys;
+mod locate;
+mod monitor;
+mod names;
+mod notify;
+mod options;
+mod plan;
+mod schema;
+mod secrets;
+mod show;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod value;
+mod vocabulary;
+
+pub use command_line::{Check, TargetOptions, checks, expand, expand_bare, kinds, target_from_cli};
+pub use diagnostic::{Diagnostic, Excerpt, Report};
+pub use environment::Environment;
+pub use locate::{default_path, locate};
+pub use schema::schema;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+use lapwing_core::{kind::Options, monitor::Plan};
+use lapwing_notify::Built;
+use lapwing_probe::Prober;
+
+use self::{
+    diagnostic::{At, Place, Source},
+    file::{FilePlan, Tables},
+    plan::{Planned, Planner},
+    value::Reading,
+};
+
+/// A configuration, ready to run.
+pub struct Loaded {
+    pub plan: Plan,
+    /// By the key of the series.
+    pub probers: Arc<HashMap<Arc<str>, Prober>>,
+    pub notifiers: BTreeMap<String, Arc<Built>>,
+    /// Where the status page listens; None for nowhere.
+    pub web: Option<SocketAddr>,
+    pub store: Store,
+    /// Where the echo server listens; None for nowhere.
+    pub echo: Option<SocketAddr>,
+    pub log: Log,
+    /// What was read: a file or a folder.
+    pub source: PathBuf,
+    /// Changes when a file of the configuration, or a list of hosts, does. Secrets are not part of it.
+    pub fingerprint: u64,
+    /// Notifiers that write to files, and the paths.
+    pub alert_files: Vec<(String, String)>,
+}
+
+/// Without the probers, which hold secrets.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("source", &self.source).field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// How many monitors the series belong to.
+    pub fn monitor_count(&self) -> usize {
+        // The series of a monitor stand together.
+        let starts = self.plan.series.windows(2).filter(|pair| !Arc::ptr_eq(&pair[0].monitor, &pair[1].monitor));
+        if self.plan.series.is_empty() { 0 } else { starts.count() + 1 }
+    }
+}
+
+/// A line for each file that alerts are written to.
+pub fn alert_files(loaded: &Loaded) -> Vec<String> {
+    let line = |(name, path): &(String, String)| format!("the notifier {name} writes to {path}");
+    loaded.alert_files.iter().map(line).collect()
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    pub path: PathBuf,
+    /// How long single observations are kept.
+    pub raw: Duration,
+    /// In bytes.
+    pub max_size: u64,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+    Journald,
+}
+
+/// The status page's port where nothing else is said.
+pub const WEB_PORT: u16 = 8480;
+
+/// Reads the configuration at `path`, a file or a folder, and gives it ready to run, or every error in it.
+pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Report> {
+    read(path, env, |_, _| ()).map(|(loaded, ())| loaded)
+}
+
+/// The configuration at `path` as it is in effect, as TOML: defaults filled in, secrets as `***`. A configuration with
+/// errors shows none but those.
+pub fn effective(path: &Path, env: &Environment) -> Result<String, Report> {
+    let (loaded, parts) = read(path, env, show::Parts::of)?;
+    Ok(show::toml(&loaded, &parts))
+}
+
+/// Reads all, and lets `keep` take what it needs of what was written.
+fn read<T>(
+    path: &Path,
+    env: &Environment,
+    keep: impl FnOnce(&FilePlan, &[Planned]) -> T,
+) -> Result<(Loaded, T), Report> {
+    let sources = sources(path)?;
+    let mut reading = Reading::new(env, &sources);
+    let file = file::read(&mut reading);
+    let system = TimeZone::system();
+    let zone = file.defaults.timezone.as_ref().map_or_else(|| system.clone(), |(_, zone)| zone.clone());
+    let (notifiers, policies) = notify::build(&mut reading, &file.notifiers);
+    let mut planner = Planner::new(&file.defaults, &system, &file.notifier_names);
+    let mut planned = Vec::new();
+    // What a broken file seems to say would be told as errors that it does not have.
+    if !file.broken {
+        options::check_defaults(&mut reading, &file.defaults.options);
+        planned.extend(file.monitors.iter().map(|monitor| planner.add(&mut reading, monitor)));
+        ports(&mut reading, &file.tables);
+    }
+    let (series, probers) = (planner.series, planner.probers);
+    let echo = file.tables.echo.as_ref().and_then(|e| e.value);
+    if series.is_empty() && echo.is_none() && !reading.failed() {
+        let hint = "a configuration needs at least one [[monitor]]".to_owned();
+        reading.error(Place::NONE, format!("{} has no monitor", path.display()), hint);
+    }
+    let lists = reading.done()?;
+    let kept = keep(&file, &planned);
+    let loaded = Loaded {
+        plan: Plan { series, notifiers: policies, zone: Some(zone) },
+        probers: Arc::new(probers),
+        notifiers,
+        alert_files: notify::files(&file.notifiers),
+        web: web(&file.tables),
+        store: store(&file.tables, folder_of(path), env),
+        echo,
+        log: log(&file.tables),
+        source: path.to_owned(),
+        fingerprint: fingerprint(sources.iter().chain(&lists)),
+    };
+    Ok((loaded, kept))
+}
+
+/// The data folder of the configuration at `path`. Reads nothing else of it: whoever reports need not have the
+/// secrets of the daemon.
+pub fn store_path(path: &Path, env: &Environment) -> Result<PathBuf, Report> {
+    let sources = sources(path)?;
+    let mut reading = Reading::new(env, &sources);
+    let tables = file::read_store(&mut reading);
+    reading.done()?;
+    Ok(store(&tables, folder_of(path), env).path)
+}
+
+/// The options of one notifier as they are given, secrets included. Reads nothing else of the configuration.
+pub fn notifier_options(path: &Path, env: &Environment, name: &str) -> Result<Options, Report> {
+    let sources = sources(path)?;
+    let mut reading = Reading::new(env, &sources);
+    let file = file::read_notifier(&mut reading, name);
+    if !file.notifier_names.iter().any(|n| &**n == name) {
+        let wanted = At { value: name.to_owned(), place: Place::NONE };
+        plan::unknown_notifier(&mut reading, &wanted, &file.notifier_names);
+    }
+    reading.done()?;
+    let found = file.notifiers.first();
+    let options = found.map(|n| n.options.iter().map(|o| (o.name.as_str(), o.value.clone())).collect());
+    Ok(options.unwrap_or_default())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
+}
+
+fn sources(path: &Path) -> Result<Vec<Source>, Report> {
+    let unreadable = |path: &Path, why: &str| Report::one(format!("{} cannot be read: {why}", path.display()), None);
+    let files = locate::files(path).map_err(|error| unreadable(path, &locate::reason(&error)))?;
+    if files.is_empty() {
+        let hint = "\"lapwing config init\" writes one to start from".to_owned();
+        return Err(Report::one(format!("the folder {} holds no *.toml", path.display()), Some(hint)));
+    }
+    let read = |path: PathBuf| match file::text_of(&path) {
+        // A mark that some editors put at the beginning.
+        Ok(text) => Ok(Source { text: text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text), path }),
+        Err(why) => Err(unreadable(&path, &why)),
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// The page and the echo server cannot have one port.
+fn ports(reading: &mut Reading<'_>, tables: &Tables) {
+    let (Some(web), Some(echo)) = (web(tables), &tables.echo) else { return };
+    let Some(echo_addr) = echo.value else { return };
+    let same = web.ip() == echo_addr.ip() || web.ip().is_unspecified() || echo_addr.ip().is_unspecified();
+    if web.port() != 0 && web.port() == echo_addr.port() && same {
+        let message = format!("the status page already listens on {web}");
+        reading.error(echo.place, message, "the echo server's usual port is 7007".to_owned());
+    }
+}
+
+fn web(tables: &Tables) -> Option<SocketAddr> {
+    tables.web.as_ref().map_or_else(|| Some((Ipv4Addr::LOCALHOST, WEB_PORT).into()), |web| web.value)
+}
+
+fn store(tables: &Tables, folder: &Path, env: &Environment) -> Store {
+    let path = match (&tables.store_path, env.given("STATE_DIRECTORY")) {
+        (Some(path), _) => folder.join(&path.value),
+        // systemd separates several by colons.
+        (None, Some(state)) => PathBuf::from(state.split(':').next().unwrap_or(state)),
+        (None, None) => folder.join("data"),
+    };
+    Store {
+        path,
+        raw: tables.raw.unwrap_or(Duration::from_hours(30 * 24)),
+        max_size: tables.max_size.unwrap_or(10_000_000_000),
+    }
+}
+
+fn log(tables: &Tables) -> Log {
+    Log {
+        level: tables.level.and_then(|l| l.parse().ok()).unwrap_or(tracing::Level::INFO),
+        format: match tables.format {
+            Some("json") => LogFormat::Json,
+            Some("journald") => LogFormat::Journald,
+            _ => LogFormat::Text,
+        },
+    }
+}
+
+/// FNV-1a, 64 bit, of all names and texts: the same in every version.
+fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    sources.fold(0xcbf2_9ce4_8422_2325, |hash, source| {
+        let name = source.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let bytes = name.iter().chain(b"\0").chain(source.text.as_bytes()).chain(b"\0");
+        bytes.fold(hash, |hash, byte| step(hash, *byte))
+    })
+}

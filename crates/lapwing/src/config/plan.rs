@@ -1,0 +1,315 @@
+//! From what is written to what is watched: each monitor's targets, their probes and their series. Reads no files but
+//! lists of hosts.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::tz::TimeZone;
+use lapwing_core::{
+    kind::{KindInfo, OptionError, Options},
+    monitor::{Monitor, ProbeSettings, Series},
+    target::{MAX_TARGETS, Target, TargetError, bracketed, expand_target},
+};
+use lapwing_probe::{Prober, build, kinds::KINDS};
+
+use super::{
+    diagnostic::{At, Place},
+    hosts::{self, Hosts},
+    monitor::{Effective, Given, MonitorText, effective},
+    names,
+    options::{KindOptions, Tuning, pairs, split_probe, unused},
+    value::Reading,
+};
+
+/// Stands between the parts of a series' key.
+const BORDER: char = '\u{1f}';
+/// Most errors told of one monitor's targets.
+const MOST_ERRORS: usize = 20;
+
+/// Makes series and probers of monitors, one monitor at a time.
+pub(super) struct Planner<'p> {
+    defaults: &'p Given,
+    system: &'p TimeZone,
+    notifiers: &'p [Arc<str>],
+    settings: HashMap<ProbeSettings, Arc<ProbeSettings>>,
+    pub(super) series: Vec<Arc<Series>>,
+    pub(super) probers: HashMap<Arc<str>, Prober>,
+}
+
+/// What came of a monitor, for those who show it.
+pub(super) struct Planned {
+    pub(super) effective: Effective,
+    pub(super) options: Vec<KindOptions>,
+    pub(super) monitor: Arc<Monitor>,
+}
+
+/// A target of a monitor, read.
+struct Wanted {
+    target: Target,
+    /// Options in its URL that every probe reads.
+    probe: Options,
+    at: Place,
+}
+
+/// Where the targets of a monitor come from.
+struct Found {
+    wanted: Vec<Wanted>,
+    /// False when one could not be read.
+    complete: bool,
+}
+
+impl<'p> Planner<'p> {
+    pub(super) fn new(defaults: &'p Given, system: &'p TimeZone, notifiers: &'p [Arc<str>]) -> Self {
+        Self { defaults, system, notifiers, settings: HashMap::new(), series: Vec::new(), probers: HashMap::new() }
+    }
+
+    /// Adds the series of a monitor; errors go into `reading`.
+    pub(super) fn add(&mut self, reading: &mut Reading<'_>, text: &MonitorText) -> Planned {
+        let effective = effective(reading, &text.given, self.defaults, self.system);
+        let notify = self.notify(reading, &text.given);
+        let found = targets(reading, text);
+        different(reading, &found.wanted);
+        let mut kinds: Vec<&'static KindInfo> = Vec::new();
+        for wanted in &found.wanted {
+            if !kinds.iter().any(|k| k.name == wanted.target.kind.name) {
+                kinds.push(wanted.target.kind);
+            }
+        }
+        if !kinds.is_empty() || found.complete {
+            unused(reading, &text.given.options, &kinds, found.complete);
+        }
+        let options = |kind| KindOptions::of(kind, &self.defaults.options, &text.given.options);
+        let options: Vec<_> = kinds.into_iter().map(options).collect();
+        let monitor = Arc::new(Monitor {
+            name: text.name.value.clone(),
+            labels: labels(self.defaults, &text.given),
+            policy: effective.policy.clone(),
+            notify,
+        });
+        let before = reading.count();
+        let base = Tuning::new(effective.settings.clone(), effective.families);
+        let names = names::of(&monitor.name, found.wanted.iter().map(|w| &w.target));
+        for (wanted, name) in found.wanted.iter().zip(names) {
+            let Some(options) = options.iter().find(|o| o.kind.name == wanted.target.kind.name) else { continue };
+            self.add_target(reading, &monitor, &base, (wanted, options, name));
+            if reading.count() - before >= MOST_ERRORS {
+                break;
+            }
+        }
+        Planned { effective, options, monitor }
+    }
+
+    /// The names in `notify`, or all notifiers.
+    fn notify(&self, reading: &mut Reading<'_>, own: &Given) -> Vec<Arc<str>> {
+        let Some(wanted) = own.notify.as_ref().or(self.defaults.notify.as_ref()) else {
+            return self.notifiers.to_vec();
+        };
+        let mut found: Vec<Arc<str>> = Vec::new();
+        for name in wanted {
+            match self.notifiers.iter().find(|n| ***n == *name.value) {
+                Some(notifier) if !found.contains(notifier) => found.push(Arc::clone(notifier)),
+                Some(_) => {}
+                None => unknown_notifier(reading, name, self.notifiers),
+            }
+        }
+        found
+    }
+
+    fn add_target(
+        &mut self,
+        reading: &mut Reading<'_>,
+        monitor: &Arc<Monitor>,
+        base: &Tuning,
+        (wanted, options, name): (&Wanted, &KindOptions, String),
+    ) {
+        let target = &wanted.target;
+        match tuned(base, wanted, options, monitor) {
+            Ok(tuned) => {
+                let series = match tuned.series(target.host.as_ref()) {
+                    Ok(series) => series,
+                    Err(error) => return tell(reading, wanted, options, vec![error]),
+                };
+                for (family, settings) in series {
+                    let settings = self.shared(settings);
+                    let own = (!target.options.is_empty()).then(|| options.beside(&target.options));
+                    match build(KINDS, target, own.as_ref().unwrap_or(&options.options), settings) {
+                        Ok(prober) => self.push(monitor, target, (&name, family), prober),
+                        Err(errors) => return tell(reading, wanted, options, errors),
+                    }
+                }
+            }
+            Err(errors) => tell(reading, wanted, options, errors),
+        }
+    }
+
+    fn push(&mut self, monitor: &Arc<Monitor>, target: &Target, (name, family): (&str, Option<&str>), prober: Prober) {
+        let mut key = format!("{}{BORDER}{}", monitor.name, target.url);
+        let mut name = name.to_owned();
+        if let Some(family) = family {
+            key.push(BORDER);
+            key.push_str(family);
+            name.push('/');
+            name.push_str(family);
+        }
+        let key: Arc<str> = key.into();
+        self.probers.insert(Arc::clone(&key), prober);
+        self.series.push(Arc::new(Series {
+            key,
+            name,
+            monitor: Arc::clone(monitor),
+            target: target.url.clone(),
+            kind: target.kind.name,
+            host: target.host_port(),
+            loopback: target.host.as_ref().is_some_and(|h| h.is_loopback()),
+            overlaps: target.kind.overlaps,
+        }));
+    }
+
+    /// One copy of equal settings for all probers.
+    fn shared(&mut self, settings: ProbeSettings) -> Arc<ProbeSettings> {
+        match self.settings.get(&settings) {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                let shared = Arc::new(settings.clone());
+                self.settings.insert(settings, Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+}
+
+/// The settings of a target: the monitor's, then those addressed to its kind, then those in its URL.
+fn tuned(
+    base: &Tuning,
+    wanted: &Wanted,
+    options: &KindOptions,
+    monitor: &Monitor,
+) -> Result<Tuning, Vec<OptionError>> {
+    let mut tuned = base.clone();
+    if !options.probe.is_empty() || !wanted.probe.is_empty() {
+        let beside = pairs(&options.probe).filter(|(name, _)| wanted.probe.get(name).is_none());
+        tuned.apply(beside.chain(pairs(&wanted.probe)), Some(monitor.policy.interval))?;
+    }
+    Ok(tuned)
+}
+
+/// Puts the errors of a target's options to their places.
+fn tell(reading: &mut Reading<'_>, wanted: &Wanted, options: &KindOptions, errors: Vec<OptionError>) {
+    for error in errors {
+        let name = error.option.as_str();
+        let in_url = wanted.target.options.get(name).is_some() || wanted.probe.get(name).is_some();
+        let place = if in_url { reading.part(wanted.at, name) } else { options.place(name) };
+        reading.error(place.unwrap_or(wanted.at), error.message, error.hint);
+    }
+}
+
+pub(super) fn unknown_notifier(reading: &mut Reading<'_>, name: &At<String>, known: &[Arc<str>]) {
+    let near = lapwing_core::kind::nearest(&name.value, known.iter().map(|n| &**n));
+    let hint = match near {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if known.is_empty() => format!("write [notify.{}] with its type", name.value),
+        None => format!("the notifiers are: {}", known.join(", ")),
+    };
+    reading.error(name.place, format!("there is no notifier \"{}\"", name.value), hint);
+}
+
+/// The labels of the defaults and of the monitor; where both give one, the monitor's.
+fn labels(defaults: &Given, own: &Given) -> Vec<(String, String)> {
+    let inherited = defaults.labels.iter().filter(|(name, _)| !own.labels.iter().any(|(n, _)| n == name));
+    inherited.chain(&own.labels).cloned().collect()
+}
+
+/// Reads all targets of a monitor, with ranges and hosts filled in.
+fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
+    let before = reading.count();
+    let mut found = Found { wanted: Vec::new(), complete: true };
+    let hosts = text.hosts.as_ref().map(|hosts| hosts::expand(reading, hosts));
+    let filled = |target: &At<String>| target.value.contains("{host}");
+    if hosts.is_some() && !text.targets.is_empty() && !text.targets.iter().any(filled) {
+        let hint = "for example: target = \"icmp://{host}\"".to_owned();
+        reading.error(text.hosts_at, "hosts is given, but no target has {host}", hint);
+    }
+    for target in &text.targets {
+        let count = found.wanted.len();
+        match (&hosts, filled(target)) {
+            (Some(hosts), true) if count + hosts.len() <= MAX_TARGETS => fill(reading, &mut found, target, hosts),
+            (Some(_), true) => reading.error(
+                text.hosts_at,
+                format!("this monitor has more than {MAX_TARGETS} targets"),
+                "split it over several monitors".to_owned(),
+            ),
+            (None, true) => {
+                let hint = "for example: hosts = [\"10.0.0.0/24\"]".to_owned();
+                reading.error(target.place, "the target has {host}, but hosts is not given", hint);
+            }
+            (_, false) => one(reading, &mut found, target),
+        }
+    }
+    found.complete = reading.count() == before;
+    found
+}
+
+/// A target with `{host}`, once for each host.
+fn fill(reading: &mut Reading<'_>, found: &mut Found, target: &At<String>, hosts: &Hosts) {
+    let mut wrong = 0;
+    for (number, host) in hosts.iter().enumerate() {
+        let text = target.value.replace("{host}", &bracketed(host));
+        match parse(reading, &text, hosts.place(number)) {
+            Ok(wanted) => found.wanted.push(wanted),
+            Err(error) => {
+                // What every host makes wrong is the target's fault.
+                let neutral = target.value.replace("{host}", "host.example");
+                let own = Target::parse(&neutral, &reading.kinds).is_err();
+                let place = if own { target.place } else { hosts.place(number) };
+                reading.error(place, error.message, error.hint);
+                wrong += 1;
+                if own || wrong == MOST_ERRORS {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A target without `{host}`, which may be a range.
+fn one(reading: &mut Reading<'_>, found: &mut Found, target: &At<String>) {
+    let texts = match expand_target(&target.value) {
+        Ok(texts) if found.wanted.len() + texts.len() <= MAX_TARGETS => texts,
+        Ok(_) => {
+            let hint = "split it over several monitors".to_owned();
+            return reading.error(target.place, format!("this monitor has more than {MAX_TARGETS} targets"), hint);
+        }
+        Err(error) => return reading.error(target.place, error.message, error.hint),
+    };
+    for text in texts {
+        match parse(reading, &text, target.place) {
+            Ok(wanted) => found.wanted.push(wanted),
+            Err(error) => return reading.error(target.place, error.message, error.hint),
+        }
+    }
+}
+
+fn parse(reading: &Reading<'_>, text: &str, at: Place) -> Result<Wanted, TargetError> {
+    let mut target = Target::parse(text, &reading.kinds)?;
+    let probe = split_probe(&mut target);
+    Ok(Wanted { target, probe, at })
+}
+
+/// A target given twice would be two series with one identity.
+fn different(reading: &mut Reading<'_>, wanted: &[Wanted]) {
+    if wanted.len() < 2 {
+        return;
+    }
+    let mut seen = HashSet::with_capacity(wanted.len());
+    let twice: Vec<_> = wanted.iter().filter(|w| !seen.insert(w.target.url.as_str())).take(MOST_ERRORS).collect();
+    for wanted in twice {
+        let message = format!("{} stands twice in this monitor", wanted.target.url);
+        let hint = match wanted.target.options.is_empty() {
+            true => "take one of them out".to_owned(),
+            false => "options do not make another target: use a monitor of its own".to_owned(),
+        };
+        reading.error(wanted.at, message, hint);
+    }
+}

@@ -1,0 +1,282 @@
+//! The running daemon: everything wired together, until it is told to stop.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use anyhow::Context;
+use lapwing_api::shapes::EventShape;
+use lapwing_core::{
+    event::Event,
+    lookout::{Input, Lookout},
+    observation::{Observation, Outcome, Reason, Requests, Sample},
+    time::{Clock, Wall},
+};
+use lapwing_net::Net;
+use lapwing_store::{Class, DataDir, DiskHistory, DiskLedger, History, Point, Wanted, book};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    clock::SystemClock,
+    config::{self, Environment, Loaded},
+    courier::{Courier, Notifiers},
+    engine::{Engine, Message, QUEUE},
+    hands::{Hands, Meter},
+    listeners::{Listeners, StatusSource},
+    recorder::{self, Retention, full},
+    telemetry::LogLevel,
+};
+
+/// Descriptors kept free for the store, the listeners and the notifiers.
+const RESERVED_DESCRIPTORS: usize = 128;
+/// How long the end waits for messages under way.
+const GOODBYE: Duration = Duration::from_secs(8);
+
+/// What the daemon is made of before it runs.
+pub struct Daemon {
+    pub loaded: Loaded,
+    pub path: PathBuf,
+    pub environment: Environment,
+    pub clock: Arc<SystemClock>,
+    pub net: Net,
+    pub log: LogLevel,
+}
+
+/// What an earlier run left, and where this one writes.
+struct Memory {
+    dir: DataDir,
+    ledger: Arc<DiskLedger>,
+    history: Arc<DiskHistory>,
+}
+
+impl Daemon {
+    /// Watches until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let memory = self.remember()?;
+        let mut listeners = Listeners::bind(&self.loaded, memory.dir.path(), &self.clock).await?;
+        let lookout = self.look_out(&memory)?;
+        let notifiers: Notifiers = Arc::new(RwLock::new(Arc::new(self.loaded.notifiers.clone())));
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        let meter = Arc::new(Meter::default());
+        let at_once = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16);
+        let places = Arc::new(tokio::sync::Semaphore::new(at_once * 3 / 4));
+        let hands = |loaded: &Loaded| {
+            let probers = loaded.probers.clone();
+            Hands::new(self.net.clone(), probers, queue.clone(), Arc::clone(&places), Arc::clone(&meter))
+        };
+        let courier = Courier {
+            net: self.net.clone(),
+            runtime: Handle::current(),
+            engine: queue.clone(),
+            notifiers: Arc::clone(&notifiers),
+            zone: self.loaded.plan.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC),
+        };
+        let retention = Retention { raw: self.loaded.store.raw, max_size: self.loaded.store.max_size };
+        let (recorder, threads) = recorder::start(
+            Arc::clone(&memory.ledger) as _,
+            Arc::clone(&memory.history) as _,
+            Arc::clone(&self.clock) as _,
+            courier,
+            retention,
+        )?;
+        let dropped = Arc::clone(&recorder.dropped);
+        let source = StatusSource { engine: queue.clone(), clock: Arc::clone(&self.clock) as _, meter: Arc::clone(&meter), dropped };
+        listeners.serve(Arc::new(source));
+        let engine =
+            Engine { lookout, clock: Arc::clone(&self.clock) as _, hands: hands(&self.loaded), recorder, queue: inbox };
+        let engine = tokio::spawn(engine.run());
+        self.greet(&listeners, memory.dir.path());
+        self.obey(&queue, &notifiers, &mut listeners, &hands).await?;
+        stop(&queue, engine).await;
+        listeners.close().await;
+        tokio::task::spawn_blocking(move || threads.join()).await?;
+        drop(memory);
+        info!("stopped in good order");
+        Ok(())
+    }
+
+    fn remember(&self) -> anyhow::Result<Memory> {
+        let now = self.clock.now().wall;
+        let dir = DataDir::open(&self.loaded.store.path, now)?;
+        for warning in dir.warnings() {
+            warn!("{warning}");
+        }
+        let ledger = Arc::new(dir.ledger()?);
+        let (history, aside) = dir.history_or_quarantine(now)?;
+        if let Some((aside, why)) = aside {
+            error!(error = %full(&why), "the history was damaged: it lies in {} now, and a new one has begun; states and outages are untouched", aside.display());
+        }
+        Ok(Memory { dir, ledger, history: Arc::new(history) })
+    }
+
+    /// The lookout as the last run left it, with what history knows beyond the ledger.
+    fn look_out(&self, memory: &Memory) -> anyhow::Result<Lookout> {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).context("the system gives no randomness")?;
+        let restored = book::restore(&*memory.ledger).context("the ledger cannot be read")?;
+        let now = self.clock.now();
+        let mut lookout = Lookout::new(u64::from_le_bytes(seed), render, restored, now);
+        lookout.handle(Input::Plan(self.loaded.plan.clone()), now);
+        replay(&mut lookout, &*memory.history, &*self.clock);
+        Ok(lookout)
+    }
+
+    fn greet(&self, listeners: &Listeners, data: &Path) {
+        let (series, notifiers) = (self.loaded.plan.series.len(), self.loaded.plan.notifiers.len());
+        let monitors = self.loaded.monitor_count();
+        info!(
+            "watching {} of {} ({}), telling {}; data in {}",
+            count(series, "series", "series"),
+            count(monitors, "monitor", "monitors"),
+            self.loaded.source.display(),
+            count(notifiers, "notifier", "notifiers"),
+            data.display()
+        );
+        for line in listeners.describe() {
+            info!("{line}");
+        }
+        for line in config::alert_files(&self.loaded) {
+            info!("{line}");
+        }
+    }
+
+    /// Waits for signals. Comes back when it is time to stop.
+    async fn obey(
+        &self,
+        queue: &mpsc::Sender<Message>,
+        notifiers: &Notifiers,
+        listeners: &mut Listeners,
+        hands: &(impl Fn(&Loaded) -> Hands + Sync),
+    ) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => { info!("SIGTERM: stopping"); return Ok(()) }
+                _ = interrupt.recv() => { info!("SIGINT: stopping"); return Ok(()) }
+                _ = hangup.recv() => self.reload(queue, notifiers, listeners, hands).await,
+            }
+        }
+    }
+
+    /// Applies a changed configuration. A bad one changes nothing and says why.
+    async fn reload(
+        &self,
+        queue: &mpsc::Sender<Message>,
+        notifiers: &Notifiers,
+        listeners: &mut Listeners,
+        hands: &(impl Fn(&Loaded) -> Hands + Sync),
+    ) {
+        let (path, environment) = (self.path.clone(), self.environment.clone());
+        let loading = tokio::task::spawn_blocking(move || config::load(&path, &environment));
+        let loaded = match loading.await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(report)) => return error!("the changed configuration is not applied:\n{report}"),
+            Err(bug) => return error!(error = %full(&bug), "the changed configuration is not applied"),
+        };
+        if loaded.store.path != self.loaded.store.path {
+            warn!("[store] path changes at the next start; until then the data stays in {}", self.loaded.store.path.display());
+        }
+        self.log.apply(&loaded.log);
+        *notifiers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.notifiers.clone());
+        if let Err(failed) = listeners.rebind(&loaded, &self.clock).await {
+            error!(error = %full(&*failed), "a listener of the changed configuration cannot be opened; the rest is applied");
+        }
+        let series = loaded.plan.series.len();
+        // The engine is gone only when everything ends.
+        drop(queue.send(Message::Hands(Box::new(hands(&loaded)))).await);
+        drop(queue.send(Message::Input(Box::new(Input::Plan(loaded.plan)))).await);
+        info!("configuration applied: watching {series} series");
+    }
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// How many descriptors this process may open.
+fn descriptors() -> usize {
+    match lapwing_net::raise_descriptor_limit() {
+        Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX / 4),
+        Err(failed) => {
+            warn!(error = %failed, "the limit of open files cannot be raised: few probes run at once");
+            1_024
+        }
+    }
+}
+
+/// Ends the engine; it waits for messages under way, but not for ever.
+async fn stop(queue: &mpsc::Sender<Message>, engine: tokio::task::JoinHandle<()>) {
+    let (done, ended) = oneshot::channel();
+    if queue.send(Message::Stop(done)).await.is_ok() && tokio::time::timeout(GOODBYE, ended).await.is_err() {
+        warn!("messages were still under way: they are sent again at the next start, marked as resent");
+    }
+    engine.abort();
+    if let Err(error) = engine.await
+        && error.is_panic()
+    {
+        error!("the engine ended by a defect");
+    }
+}
+
+/// The event's public JSON.
+fn render(event: &Event) -> String {
+    serde_json::to_string(&EventShape::from(event)).unwrap_or_default()
+}
+
+/// Hands the lookout what history knows beyond the stored standings: a crash loses at most the last second.
+fn replay(lookout: &mut Lookout, history: &dyn History, clock: &dyn Clock) {
+    let series = lookout.replay_from();
+    let wanted: Vec<Wanted> = series
+        .iter()
+        .map(|(series, seen)| Wanted {
+            series: series.key.to_string(),
+            count: replay_count(series),
+            since: seen.map_or(Wall(i64::MIN), |s| Wall(s.0 + 1)),
+        })
+        .collect();
+    let tails = match history.tails(&wanted) {
+        Ok(tails) => tails,
+        Err(failed) => return error!(error = %full(&failed), "the history cannot be read: the last moments before the restart are unknown"),
+    };
+    let now = clock.now();
+    for ((series, _), points) in series.iter().zip(tails) {
+        for point in points {
+            let input = Input::Replayed { series: Arc::clone(&series.key), observation: observation(point) };
+            lookout.handle(input, now);
+        }
+    }
+}
+
+/// How many observations can matter after a crash: those of the windows, or else the last few.
+fn replay_count(series: &lapwing_core::monitor::Series) -> usize {
+    let policy = &series.monitor.policy;
+    let window = match policy.rule {
+        lapwing_core::monitor::DownRule::Window { of, .. } => of,
+        _ => 16,
+    };
+    policy.loss.map_or(window, |loss| loss.window.max(window)).min(100_000) as usize
+}
+
+fn observation(point: Point) -> Observation {
+    let reason = || match &point.reason {
+        Some(reason) => Reason::clone(reason),
+        None => Reason::new("unknown", "reason not recorded"),
+    };
+    let outcome = match point.class {
+        Class::Up => Outcome::Up,
+        Class::Degraded => Outcome::Degraded(reason()),
+        Class::Down => Outcome::Down(reason()),
+        Class::Inconclusive => Outcome::Inconclusive(reason()),
+    };
+    let requests = Some(Requests { sent: point.requests.sent, lost: point.requests.lost });
+    Observation { at: point.at, took: point.took, outcome, sample: Sample { requests, ..Sample::default() } }
+}

@@ -1,0 +1,220 @@
+//! What others reach us by: the status page and API, the Unix socket of the local commands, the echo server.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Context;
+use lapwing_api::shapes::{EngineShape, StatusShape};
+use lapwing_core::time::Clock;
+use lapwing_link::echo::{EchoServer, EchoSettings};
+use lapwing_web::Source;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tracing::error;
+
+use crate::{clock::SystemClock, config::Loaded, engine::Message, hands::Meter, recorder::full};
+
+/// Name of the Unix socket in the data folder.
+pub const SOCKET: &str = "lapwing.sock";
+
+/// All listeners of the daemon.
+pub struct Listeners {
+    web: Option<Web>,
+    socket: PathBuf,
+    unix: Option<UnixListener>,
+    echo: Option<Echo>,
+    source: Option<Arc<dyn Source>>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Web {
+    wanted: SocketAddr,
+    bound: SocketAddr,
+    listener: Option<TcpListener>,
+    stop: watch::Sender<bool>,
+}
+
+/// A running echo server; it stops when told, or when dropped.
+struct Echo {
+    wanted: SocketAddr,
+    bound: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Listeners {
+    /// Opens every listener of the configuration, so that one that cannot be opened is known before anything starts.
+    pub async fn bind(loaded: &Loaded, data: &Path, clock: &Arc<SystemClock>) -> anyhow::Result<Self> {
+        let web = match loaded.web {
+            Some(wanted) => Some(bind_web(wanted).await?),
+            None => None,
+        };
+        let echo = match loaded.echo {
+            Some(wanted) => Some(start_echo(wanted, clock)?),
+            None => None,
+        };
+        let socket = data.join(SOCKET);
+        let unix = Some(bind_unix(&socket)?);
+        Ok(Self { web, socket, unix, echo, source: None, stop: watch::channel(false).0, tasks: Vec::new() })
+    }
+
+    /// Begins to answer.
+    pub fn serve(&mut self, source: Arc<dyn Source>) {
+        if let Some(unix) = self.unix.take() {
+            let (router, stop) = (lapwing_web::router(Arc::clone(&source)), self.stop.subscribe());
+            self.tasks.push(tokio::spawn(async move {
+                if let Err(failed) = lapwing_web::serve_unix(unix, router, stop).await {
+                    error!(error = %full(&failed), "the local socket no longer answers");
+                }
+            }));
+        }
+        self.source = Some(source);
+        self.serve_web();
+    }
+
+    /// Opens what a changed configuration wants elsewhere, and closes what it no longer wants.
+    pub async fn rebind(&mut self, loaded: &Loaded, clock: &Arc<SystemClock>) -> anyhow::Result<()> {
+        if self.web.as_ref().map(|w| w.wanted) != loaded.web {
+            if let Some(old) = self.web.take() {
+                old.stop.send_replace(true);
+            }
+            if let Some(wanted) = loaded.web {
+                self.web = Some(bind_web(wanted).await?);
+                self.serve_web();
+            }
+        }
+        if self.echo.as_ref().map(|e| e.wanted) != loaded.echo {
+            if let Some(old) = self.echo.take() {
+                old.stop().await;
+            }
+            if let Some(wanted) = loaded.echo {
+                self.echo = Some(start_echo(wanted, clock)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where everything is, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(web) = &self.web {
+            lines.push(format!("status page on http://{}/ (JSON on /api/v1/status)", web.bound));
+        }
+        if let Some(echo) = &self.echo {
+            lines.push(format!("echo server on udp-echo://{0} and tcp-echo://{0}", echo.bound));
+        }
+        lines
+    }
+
+    /// Stops answering; requests under way are finished.
+    pub async fn close(mut self) {
+        self.stop.send_replace(true);
+        if let Some(web) = &self.web {
+            web.stop.send_replace(true);
+        }
+        if let Some(echo) = self.echo.take() {
+            echo.stop().await;
+        }
+        for task in self.tasks.drain(..) {
+            // A client that never ends its request does not hold the end up.
+            drop(tokio::time::timeout(std::time::Duration::from_secs(2), task).await);
+        }
+        drop(std::fs::remove_file(&self.socket));
+    }
+
+    fn serve_web(&mut self) {
+        let (Some(web), Some(source)) = (&mut self.web, &self.source) else { return };
+        let Some(listener) = web.listener.take() else { return };
+        let (router, stop) = (lapwing_web::router(Arc::clone(source)), web.stop.subscribe());
+        self.tasks.push(tokio::spawn(async move {
+            if let Err(failed) = lapwing_web::serve_tcp(listener, router, stop).await {
+                error!(error = %full(&failed), "the status page no longer answers");
+            }
+        }));
+    }
+}
+
+async fn bind_web(wanted: SocketAddr) -> anyhow::Result<Web> {
+    let listener = TcpListener::bind(wanted).await.with_context(|| {
+        format!("the status page cannot listen on {wanted}; choose another address in the configuration: [web] listen = \"127.0.0.1:8481\", or \"off\"")
+    })?;
+    let bound = listener.local_addr()?;
+    Ok(Web { wanted, bound, listener: Some(listener), stop: watch::channel(false).0 })
+}
+
+fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Echo> {
+    let server = EchoServer::bind(EchoSettings::new(wanted), Arc::clone(clock) as _).with_context(|| {
+        format!("the echo server cannot listen on {wanted}; choose another address in the configuration: [echo] listen")
+    })?;
+    let bound = server.address();
+    let (stop, mut stopped) = watch::channel(false);
+    let task = tokio::spawn(server.serve(async move {
+        // An error means that the sender is gone, which is a stop too.
+        drop(stopped.wait_for(|stop| *stop).await);
+    }));
+    Ok(Echo { wanted, bound, stop, task })
+}
+
+impl Echo {
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        // It closes its sockets at once; a connection that lingers does not hold the end up.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(2), self.task).await);
+    }
+}
+
+/// The data folder is ours alone, so a socket that lies there was left by a crash.
+fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("the old socket {} cannot be removed", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| {
+        format!("the local socket {} cannot be opened (a path may have at most 107 bytes)", path.display())
+    })?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// What the faces read: a snapshot of the engine and its meters.
+pub struct StatusSource {
+    pub engine: mpsc::Sender<Message>,
+    pub clock: Arc<dyn Clock>,
+    pub meter: Arc<Meter>,
+    /// Observations that storage could not take.
+    pub dropped: Arc<AtomicU64>,
+}
+
+impl Source for StatusSource {
+    fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>> {
+        Box::pin(async move {
+            let (reply, snapshot) = oneshot::channel();
+            self.engine.send(Message::Snapshot(reply)).await.ok()?;
+            let snapshot = snapshot.await.ok()?;
+            let mut status = StatusShape::new(&snapshot, env!("CARGO_PKG_VERSION"), self.clock.now().wall);
+            status.engine = Some(EngineShape {
+                checks: self.meter.checks(),
+                running: self.meter.running(),
+                late_p50_ms: self.meter.late_ms(0.5),
+                late_p99_ms: self.meter.late_ms(0.99),
+                dropped: self.dropped.load(Ordering::Relaxed),
+            });
+            Some(status)
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! The only place that prints. A reader that went away ends the program quietly, as it does for other commands.
+
+use std::io::{self, IsTerminal, Write};
+
+use lapwing_term::paint::Paint;
+
+/// Writes to standard output. A closed pipe is no error of ours.
+pub fn print(text: &str) -> io::Result<()> {
+    quiet(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// Writes to standard error.
+pub fn complain(text: &str) {
+    // There is nowhere left to say that this failed.
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// Colours when standard output is a terminal and `NO_COLOR` (no-color.org) is not set.
+pub fn paint() -> Paint {
+    if io::stdout().is_terminal() && !no_color() { Paint::Colour } else { Paint::Plain }
+}
+
+/// As [`paint`], for standard error.
+pub fn paint_errors() -> bool {
+    io::stderr().is_terminal() && !no_color()
+}
+
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+}
+
+fn quiet(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

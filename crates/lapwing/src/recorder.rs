@@ -1,0 +1,318 @@
+//! Writes down what the lookout decides, and lets what waits for it go on: transitions before messages, always.
+//!
+//! Two threads, so that a long batch of observations never holds up an alert. Neither ever makes the engine wait:
+//! what cannot be stored is kept, merged by key, and tried again; observations beyond the queue are dropped, counted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use lapwing_core::{
+    event::Event,
+    lookout::Effect,
+    monitor::Series,
+    observation::{Observation, Value},
+    outbox::Delivery,
+    time::{Clock, Mono, Wall},
+};
+use lapwing_store::{History, Key, Ledger, Op, Row, StoreError, book};
+use tracing::{debug, error, info, warn};
+
+/// Observations that wait for the history's thread; more are dropped.
+const SAMPLES: usize = 200_000;
+/// Observations in one append.
+const APPEND: usize = 50_000;
+/// Observations are durable within this time.
+const APPEND_EVERY: Duration = Duration::from_secs(1);
+const FOLD_EVERY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(1);
+/// After this time without a successful commit, messages go out although their rows are not stored: an alert that may
+/// be repeated is better than none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The engine's way to both threads.
+pub struct Recorder {
+    decisions: mpsc::Sender<Vec<Effect>>,
+    samples: mpsc::SyncSender<Sample>,
+    pub dropped: Arc<AtomicU64>,
+}
+
+type Sample = (Arc<Series>, Arc<Observation>);
+
+/// Where events and messages go once they are stored.
+pub trait Outlet: Send + 'static {
+    fn announce(&self, event: &Arc<Event>);
+    fn deliver(&self, delivery: Delivery);
+}
+
+/// How long observations are kept, and how large the history may become.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub raw: Duration,
+    pub max_size: u64,
+}
+
+/// Both threads, to be waited for at the end.
+pub struct Threads {
+    ledger: JoinHandle<()>,
+    history: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Waits until everything that was recorded is stored, or has been tried one last time.
+    pub fn join(self) {
+        for (name, thread) in [("ledger", self.ledger), ("history", self.history)] {
+            if thread.join().is_err() {
+                error!(thread = name, "the thread ended by a defect");
+            }
+        }
+    }
+}
+
+/// Starts both threads. They end when the [`Recorder`] is dropped.
+pub fn start(
+    ledger: Arc<dyn Ledger>,
+    history: Arc<dyn History>,
+    clock: Arc<dyn Clock>,
+    outlet: impl Outlet,
+    retention: Retention,
+) -> std::io::Result<(Recorder, Threads)> {
+    let (decisions, decided) = mpsc::channel();
+    let (samples, sampled) = mpsc::sync_channel(SAMPLES);
+    let clerk = Clerk { ledger, clock: Arc::clone(&clock), outlet, pending: BTreeMap::new(), held: Vec::new() };
+    let ledger = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || clerk.run(&decided))?;
+    let archive = Archive { history, clock, retention, failing: false };
+    let history = std::thread::Builder::new().name("history".to_owned()).spawn(move || archive.run(&sampled))?;
+    let recorder = Recorder { decisions, samples, dropped: Arc::default() };
+    Ok((recorder, Threads { ledger, history }))
+}
+
+impl Recorder {
+    /// Takes effects in their order. Never waits.
+    pub fn record(&self, effects: Vec<Effect>) {
+        let mut decisions = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Sample { series, observation } => self.sample(series, observation),
+                other => decisions.push(other),
+            }
+        }
+        if !decisions.is_empty() && self.decisions.send(decisions).is_err() {
+            error!("the ledger's thread is gone: decisions are not stored");
+        }
+    }
+
+    fn sample(&self, series: Arc<Series>, observation: Arc<Observation>) {
+        let took_ms = observation.took.as_micros() as f64 / 1e3;
+        match observation.outcome.reason() {
+            None => debug!(series = %series.name, took_ms, "up"),
+            Some(reason) => {
+                let state = lapwing_api::shapes::state_of(&observation.outcome);
+                debug!(series = %series.name, took_ms, code = %reason.code, "{state}: {}", reason.detail);
+            }
+        }
+        if self.samples.try_send((series, observation)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The ledger's thread.
+struct Clerk<O> {
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    outlet: O,
+    /// What is not stored yet; the newest of each key counts.
+    pending: BTreeMap<Key, Op>,
+    /// What waits for it.
+    held: Vec<Effect>,
+}
+
+impl<O: Outlet> Clerk<O> {
+    fn run(mut self, decided: &mpsc::Receiver<Vec<Effect>>) {
+        let mut failing_since: Option<Mono> = None;
+        loop {
+            let first = match failing_since {
+                None => decided.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(_) => decided.recv_timeout(RETRY),
+            };
+            let ended = match first {
+                Ok(batch) => {
+                    self.take(batch);
+                    // Everything that has queued up meanwhile goes into the same transaction.
+                    while let Ok(batch) = decided.try_recv() {
+                        self.take(batch);
+                    }
+                    false
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => false,
+                Err(mpsc::RecvTimeoutError::Disconnected) => true,
+            };
+            failing_since = self.commit(failing_since);
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, batch: Vec<Effect>) {
+        let mut ops = Vec::new();
+        for effect in batch {
+            match effect {
+                Effect::Commit(changes) => changes.iter().for_each(|change| book::operations(change, &mut ops)),
+                other => self.held.push(other),
+            }
+        }
+        for op in ops {
+            self.pending.insert(op.key().clone(), op);
+        }
+    }
+
+    /// Stores what is pending and lets go what waits for it. Gives since when it does not succeed.
+    fn commit(&mut self, failing_since: Option<Mono>) -> Option<Mono> {
+        let ops: Vec<Op> = self.pending.values().cloned().collect();
+        match self.ledger.commit(&[], &ops) {
+            Ok(_) => {
+                self.pending.clear();
+                if failing_since.is_some() {
+                    info!("the ledger is writable again: nothing was lost");
+                }
+                self.let_go();
+                None
+            }
+            Err(err) => {
+                let now = self.clock.mono();
+                let since = failing_since.unwrap_or(now);
+                if failing_since.is_none() {
+                    error!(error = %full(&err), "the ledger cannot be written; states and alerts are kept in memory and tried again every second");
+                }
+                if now.since(since) >= PATIENCE && !self.held.is_empty() {
+                    warn!("alerts go out although they could not be stored: after a crash they may be repeated");
+                    self.let_go();
+                }
+                Some(since)
+            }
+        }
+    }
+
+    fn let_go(&mut self) {
+        for effect in self.held.drain(..) {
+            match effect {
+                Effect::Announce(event) => self.outlet.announce(&event),
+                Effect::Deliver(delivery) => self.outlet.deliver(delivery),
+                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Commit(_) => {}
+            }
+        }
+    }
+}
+
+/// The history's thread.
+struct Archive {
+    history: Arc<dyn History>,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    failing: bool,
+}
+
+impl Archive {
+    fn run(mut self, sampled: &mpsc::Receiver<Sample>) {
+        let mut waiting: Vec<Sample> = Vec::new();
+        let mut append_at = self.clock.mono() + APPEND_EVERY;
+        let mut fold_at = self.clock.mono() + FOLD_EVERY;
+        loop {
+            let wait = append_at.since(self.clock.mono());
+            let ended = match sampled.recv_timeout(wait) {
+                Ok(sample) => {
+                    waiting.push(sample);
+                    false
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => false,
+                Err(mpsc::RecvTimeoutError::Disconnected) => true,
+            };
+            let now = self.clock.now();
+            if ended || now.mono >= append_at || waiting.len() >= APPEND {
+                self.append(&mut waiting, ended);
+                append_at = now.mono + APPEND_EVERY;
+            }
+            if now.mono >= fold_at {
+                fold_at = now.mono + FOLD_EVERY;
+                self.keep_house(now.wall);
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Appends what waits. What cannot be written stays, up to the size of one append.
+    fn append(&mut self, waiting: &mut Vec<Sample>, last: bool) {
+        if waiting.is_empty() {
+            return;
+        }
+        let facts: Vec<Vec<(&'static str, f64)>> = waiting.iter().map(|(_, seen)| kept_facts(seen)).collect();
+        let rows: Vec<Row<'_>> = waiting
+            .iter()
+            .zip(&facts)
+            .map(|((series, observation), facts)| Row { series: &series.key, observation, facts })
+            .collect();
+        let result = self.history.append(&rows);
+        self.report(&result);
+        if result.is_ok() || last || waiting.len() >= APPEND {
+            waiting.clear();
+        }
+    }
+
+    fn keep_house(&mut self, now: Wall) {
+        let result = self.history.fold(now).and_then(|_| {
+            self.history.retain(now, self.retention.raw, self.retention.max_size)
+        });
+        self.report(&result);
+    }
+
+    fn report<T>(&mut self, result: &Result<T, StoreError>) {
+        match result {
+            Ok(_) if self.failing => info!("the history is writable again"),
+            Err(err) if !self.failing => {
+                error!(error = %full(err), "the history cannot be written; observations are kept as long as memory allows, alerts go on");
+            }
+            _ => {}
+        }
+        self.failing = result.is_err();
+    }
+}
+
+/// The facts of an observation that its kind wants kept, as numbers.
+fn kept_facts(seen: &Observation) -> Vec<(&'static str, f64)> {
+    let number = |value: &Value| match value {
+        Value::Int(v) => Some(*v as f64),
+        Value::Float(v) => Some(*v),
+        Value::Bool(v) => Some(f64::from(u8::from(*v))),
+        Value::Text(_) => None,
+    };
+    let kept = |name: &str| {
+        lapwing_probe::kinds::KINDS.iter().flat_map(|k| k.info.facts).any(|f| f.name == name && f.kept)
+    };
+    seen.sample.facts.iter().filter(|f| kept(f.name)).filter_map(|f| Some((f.name, number(&f.value)?))).collect()
+}
+
+/// An error with its causes, on one line.
+pub fn full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
