@@ -2,7 +2,6 @@
 //!
 //! Additive, never renamed; a field that does not apply is absent. It must never hold a secret.
 
-
 pub mod report;
 pub mod shapes;
 

@@ -97,7 +97,10 @@ impl ReportShape {
             from: window.from.rfc3339(),
             to: window.to.rfc3339(),
             formula: FORMULA.to_owned(),
-            series: records.iter().map(|r| SeriesReport::new(r, window, unwatched, now)).collect(),
+            series: records
+                .iter()
+                .map(|r| SeriesReport::new(r, window, unwatched, now))
+                .collect(),
         }
     }
 }
@@ -106,13 +109,24 @@ impl SeriesReport {
     fn new(record: &SeriesRecord, window: Interval, unwatched: &[Interval], now: Wall) -> Self {
         let touches = |o: &&Outage| o.began < window.to && o.end.map_or(now, |e| e.at) >= window.from;
         let outages: Vec<&Outage> = record.outages.iter().filter(touches).collect();
-        let spans: Vec<Interval> =
-            outages.iter().map(|o| Interval { from: o.began, to: o.end.map_or(now, |e| e.at) }).collect();
+        let spans: Vec<Interval> = outages
+            .iter()
+            .map(|o| Interval {
+                from: o.began,
+                to: o.end.map_or(now, |e| e.at),
+            })
+            .collect();
         let mut unknown = record.unknown.clone();
         unknown.extend_from_slice(unwatched);
         // Before the first conclusive check, and after now, nothing is known.
-        unknown.push(Interval { from: window.from, to: record.known_since.unwrap_or(window.to) });
-        unknown.push(Interval { from: now, to: window.to.max(now) });
+        unknown.push(Interval {
+            from: window.from,
+            to: record.known_since.unwrap_or(window.to),
+        });
+        unknown.push(Interval {
+            from: now,
+            to: window.to.max(now),
+        });
         let uptime = Uptime::of(window, &spans, &unknown);
         let lengths = outages.iter().map(|o| seconds(o.length(now)));
         Self {
@@ -144,7 +158,10 @@ impl OutageShape {
             evidence: outage
                 .evidence
                 .iter()
-                .map(|(at, reason)| EvidenceShape { at: at.rfc3339(), reason: reason.into() })
+                .map(|(at, reason)| EvidenceShape {
+                    at: at.rfc3339(),
+                    reason: reason.into(),
+                })
                 .collect(),
         }
     }

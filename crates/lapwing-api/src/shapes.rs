@@ -95,7 +95,9 @@ impl From<&Event> for EventShape {
             series: series.map(|s| s.name.clone()),
             target: series.map(|s| s.target.clone()),
             kind: series.map(|s| s.kind.to_owned()),
-            labels: series.map(|s| s.monitor.labels.iter().cloned().collect()).unwrap_or_default(),
+            labels: series
+                .map(|s| s.monitor.labels.iter().cloned().collect())
+                .unwrap_or_default(),
             state: event.state.to_string(),
             previous: event.previous.to_string(),
             at: event.at.rfc3339(),
@@ -238,6 +240,17 @@ pub struct EngineShape {
     pub late_p99_ms: f64,
     /// Observations that storage could not take.
     pub dropped: u64,
+    /// All starts since the start of the daemon by their lateness, ascending: what came between two looks is the
+    /// difference of both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<LateShape>,
+}
+
+/// Probes that started as late as `up_to_ms`, but later than the bucket before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LateShape {
+    pub up_to_ms: f64,
+    pub probes: u64,
 }
 
 impl StatusShape {
@@ -307,7 +320,10 @@ impl From<&SeriesView> for SeriesShape {
             state: view.state.to_string(),
             since: view.since.rfc3339(),
             reason: view.reason.as_ref().map(Reason::from),
-            last: view.last.map(|(at, took)| LastShape { at: at.rfc3339(), total_ms: millis(took) }),
+            last: view.last.map(|(at, took)| LastShape {
+                at: at.rfc3339(),
+                total_ms: millis(took),
+            }),
             loss: view.loss.map(|share| round2(share.percent())),
             skipped: view.skipped,
         }
@@ -316,7 +332,10 @@ impl From<&SeriesView> for SeriesShape {
 
 impl From<&CoreReason> for Reason {
     fn from(reason: &CoreReason) -> Self {
-        Self { code: reason.code.to_string(), detail: reason.detail.clone() }
+        Self {
+            code: reason.code.to_string(),
+            detail: reason.detail.clone(),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl fmt::Debug for Id {
     }
 }
 
-/// A small seeded generator (SplitMix64, Steele et al. 2014): jitter and the random part of ids, never keys or tokens.
+/// A small seeded generator (`SplitMix64`, Steele et al. 2014): jitter and the random part of ids, never keys or tokens.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -54,7 +54,10 @@ impl Rng {
         Self(seed)
     }
 
-    #[expect(clippy::should_implement_trait, reason = "it never ends, so it is no iterator")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it never ends, so it is no iterator"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)
@@ -62,13 +65,15 @@ impl Rng {
 
     /// A number below `bound`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 
 /// A stable hash of `text`: the same in every run and version, so that schedules keep their spread (FNV-1a, mixed).
 pub fn stable_hash(text: &str) -> u64 {
-    let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
+    let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)
+    });
     mix(hash)
 }
 

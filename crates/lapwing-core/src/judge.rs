@@ -82,7 +82,10 @@ pub struct Step {
 impl Standing {
     /// A series that nobody has asked yet.
     pub fn new(now: Wall) -> Self {
-        Self { since: now, ..Self::default() }
+        Self {
+            since: now,
+            ..Self::default()
+        }
     }
 
     /// The interval that holds in this state.
@@ -101,7 +104,10 @@ impl Standing {
 
     /// Takes an observation. `now` is when it is judged; its own time is when the probe began.
     pub fn observe(&mut self, policy: &Policy, seen: &Observation) -> Step {
-        let mut step = Step { previous: self.state, ..Step::default() };
+        let mut step = Step {
+            previous: self.state,
+            ..Step::default()
+        };
         self.seen = self.seen.max(Some(seen.at));
         self.hourly_reset(policy, seen.at, &mut step);
         match &seen.outcome {
@@ -118,7 +124,10 @@ impl Standing {
 
     /// Lets time pass: reminders and full hours.
     pub fn tick(&mut self, policy: &Policy, now: Wall) -> Step {
-        let mut step = Step { previous: self.state, ..Step::default() };
+        let mut step = Step {
+            previous: self.state,
+            ..Step::default()
+        };
         self.hourly_reset(policy, now, &mut step);
         self.remind(policy, now, &mut step);
         step
@@ -127,16 +136,26 @@ impl Standing {
     /// When [`Standing::tick`] has something to do, if nothing else happens before.
     pub fn next_tick(&self, policy: &Policy) -> Option<Wall> {
         if let (State::Down, Some(outage)) = (self.state, &self.outage) {
-            return policy.remind.get(outage.reminded as usize).map(|d| outage.began + *d);
+            return policy
+                .remind
+                .get(outage.reminded as usize)
+                .map(|d| outage.began + *d);
         }
-        let streak = self.failures > 0 && self.outage.is_none() && policy.reset_failures == ResetFailures::Hourly;
-        self.last_failure.filter(|_| streak).map(|at| at.next_clock_hour(&policy.zone))
+        let streak =
+            self.failures > 0 && self.outage.is_none() && policy.reset_failures == ResetFailures::Hourly;
+        self.last_failure
+            .filter(|_| streak)
+            .map(|at| at.next_clock_hour(&policy.zone))
     }
 
     /// Ends the watch, because the series is no longer in the plan. Gives the outage that this cuts short.
     pub fn retire(&mut self, now: Wall) -> Option<Outage> {
         let mut outage = self.outage.take()?;
-        outage.end = Some(End { at: now.max(outage.began), uncertainty: Duration::ZERO, recovered: false });
+        outage.end = Some(End {
+            at: now.max(outage.began),
+            uncertainty: Duration::ZERO,
+            recovered: false,
+        });
         Some(outage)
     }
 
@@ -145,7 +164,13 @@ impl Standing {
     ///
     /// `seen` stays: it is a high-water mark over what history holds, and history is not rewritten.
     pub fn shift(&mut self, by: i64, span: Interval) {
-        let moved = |at: Wall| if span.from <= at && at <= span.to { at.shifted(by) } else { at };
+        let moved = |at: Wall| {
+            if span.from <= at && at <= span.to {
+                at.shifted(by)
+            } else {
+                at
+            }
+        };
         for time in [
             &mut self.first_failure,
             &mut self.last_failure,
@@ -254,9 +279,14 @@ impl Standing {
             DownRule::Window { fail, .. } => {
                 let failed = self.window.iter().filter(|(_, failed)| *failed).count();
                 // An end that lies ahead was read on a clock that has been set back since.
-                let ended = self.recovered_at.filter(|end| self.last_failure.is_some_and(|f| *end <= f));
+                let ended = self
+                    .recovered_at
+                    .filter(|end| self.last_failure.is_some_and(|f| *end <= f));
                 let fresh = |at: Wall| ended.is_none_or(|end| at > end);
-                let oldest = self.window.iter().position(|(at, failed)| *failed && fresh(*at))?;
+                let oldest = self
+                    .window
+                    .iter()
+                    .position(|(at, failed)| *failed && fresh(*at))?;
                 let before = match oldest.checked_sub(1) {
                     Some(before) => Some(self.window[before].0),
                     None => self.window_before,
@@ -266,7 +296,14 @@ impl Standing {
         }
     }
 
-    fn declare(&mut self, policy: &Policy, at: Wall, begin: (Wall, Option<Wall>), reason: &Reason, step: &mut Step) {
+    fn declare(
+        &mut self,
+        policy: &Policy,
+        at: Wall,
+        begin: (Wall, Option<Wall>),
+        reason: &Reason,
+        step: &mut Step,
+    ) {
         let (began, last_up) = begin;
         let failed_checks = match policy.rule {
             DownRule::Window { .. } => self.window.iter().filter(|(_, failed)| *failed).count() as u32,
@@ -326,8 +363,14 @@ impl Standing {
 
     fn end_outage(&mut self, first_success: Wall, step: &mut Step) {
         if let Some(mut outage) = self.outage.take() {
-            let uncertainty = self.last_failure.map_or(Duration::ZERO, |f| first_success.since(f));
-            outage.end = Some(End { at: first_success.max(outage.began), uncertainty, recovered: true });
+            let uncertainty = self
+                .last_failure
+                .map_or(Duration::ZERO, |f| first_success.since(f));
+            outage.end = Some(End {
+                at: first_success.max(outage.began),
+                uncertainty,
+                recovered: true,
+            });
             self.recovered_at = Some(first_success);
             step.outage = Some(outage.clone());
             step.happenings.push(Happening::Up(outage));
@@ -382,7 +425,8 @@ impl Standing {
 
     /// At a full hour a streak below the threshold is forgotten, and the state is what it was before it.
     fn hourly_reset(&mut self, policy: &Policy, now: Wall, step: &mut Step) {
-        let (ResetFailures::Hourly, None, true) = (policy.reset_failures, &self.outage, self.failures > 0) else {
+        let (ResetFailures::Hourly, None, true) = (policy.reset_failures, &self.outage, self.failures > 0)
+        else {
             return;
         };
         let Some(last) = self.last_failure else { return };
@@ -401,13 +445,16 @@ impl Standing {
 
     /// Tells a lasting outage again. Of several times that have passed unnoticed, only the newest is told.
     fn remind(&mut self, policy: &Policy, now: Wall, step: &mut Step) {
-        let (State::Down, Some(outage)) = (self.state, &mut self.outage) else { return };
+        let (State::Down, Some(outage)) = (self.state, &mut self.outage) else {
+            return;
+        };
         let elapsed = now.since(outage.began);
         let passed = policy.remind.iter().filter(|d| **d <= elapsed).count() as u32;
         if passed > outage.reminded {
             outage.reminded = passed;
             let last = passed as usize == policy.remind.len();
-            step.happenings.push(Happening::Reminder(Reminder { n: passed, last }));
+            step.happenings
+                .push(Happening::Reminder(Reminder { n: passed, last }));
             step.outage = Some(outage.clone());
             step.dirty = true;
         }

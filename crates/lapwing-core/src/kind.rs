@@ -107,39 +107,138 @@ pub struct CodeInfo {
 
 /// Codes that several kinds share. `ours.*` are causes of an inconclusive outcome, never of a down.
 pub const SHARED_CODES: &[CodeInfo] = &[
-    CodeInfo { code: "dns.nxdomain", doc: "The name does not exist (RFC 1035 RCODE 3)." },
-    CodeInfo { code: "dns.nodata", doc: "The name exists but has no address of the wanted family." },
-    CodeInfo { code: "dns.servfail", doc: "The resolver could not get an answer for this name (RFC 1035 RCODE 2)." },
-    CodeInfo { code: "dns.refused", doc: "The resolver refused to answer for this name (RFC 1035 RCODE 5)." },
-    CodeInfo { code: "connect.refused", doc: "Nothing listens on the port: the peer answered with a reset." },
-    CodeInfo { code: "connect.reset", doc: "The peer, or something on the way, reset the connection." },
-    CodeInfo { code: "connect.unreachable", doc: "A router or the neighbour discovery reported the host or network unreachable." },
-    CodeInfo { code: "connect.closed", doc: "The peer closed the connection before the check was complete." },
-    CodeInfo { code: "timeout.resolve", doc: "The deadline passed while the name was resolved and a resolver had answered before." },
-    CodeInfo { code: "timeout.connect", doc: "The deadline passed before the connection was established." },
-    CodeInfo { code: "timeout.tls", doc: "The deadline passed during the TLS handshake." },
-    CodeInfo { code: "timeout.first_byte", doc: "The deadline passed before the first byte of the answer." },
-    CodeInfo { code: "timeout.transfer", doc: "The deadline passed while the answer was read." },
-    CodeInfo { code: "timeout.answer", doc: "No answer to the datagram or request before the deadline." },
-    CodeInfo { code: "tls.expired", doc: "The certificate is past its end of validity." },
-    CodeInfo { code: "tls.not_yet_valid", doc: "The certificate's validity has not begun." },
-    CodeInfo { code: "tls.expiring", doc: "The certificate expires within `expires_within` (degraded, not down)." },
-    CodeInfo { code: "tls.name", doc: "The certificate is not for this name." },
-    CodeInfo { code: "tls.untrusted", doc: "No trusted authority vouches for the certificate." },
-    CodeInfo { code: "tls.revoked", doc: "The certificate is revoked." },
-    CodeInfo { code: "tls.alert", doc: "The peer ended the TLS handshake with an alert." },
-    CodeInfo { code: "tls.protocol", doc: "The peer does not speak TLS, or no version or cipher of ours." },
-    CodeInfo { code: "tls.certificate", doc: "The certificate is malformed or not acceptable for another reason." },
-    CodeInfo { code: "ours.descriptors", doc: "This process or machine has no file descriptor left." },
-    CodeInfo { code: "ours.buffers", doc: "The kernel has no buffer or memory left for the packet." },
-    CodeInfo { code: "ours.no_route", doc: "This machine has no route to the address: nothing was sent." },
-    CodeInfo { code: "ours.no_address", doc: "This machine has no usable source address or port: nothing was sent." },
-    CodeInfo { code: "ours.permission", doc: "This process may not open the socket or send the packet." },
-    CodeInfo { code: "ours.resolver", doc: "None of the configured resolvers answered." },
-    CodeInfo { code: "ours.source", doc: "The configured `source` is not usable on this machine." },
-    CodeInfo { code: "ours.panic", doc: "The probe failed by a defect of Lapwing; please report it." },
-    CodeInfo { code: "ours.overload", doc: "This process was too busy to judge the answer's time." },
-    CodeInfo { code: "ours.other", doc: "Another error of this machine; the detail holds its text." },
+    CodeInfo {
+        code: "dns.nxdomain",
+        doc: "The name does not exist (RFC 1035 RCODE 3).",
+    },
+    CodeInfo {
+        code: "dns.nodata",
+        doc: "The name exists but has no address of the wanted family.",
+    },
+    CodeInfo {
+        code: "dns.servfail",
+        doc: "The resolver could not get an answer for this name (RFC 1035 RCODE 2).",
+    },
+    CodeInfo {
+        code: "dns.refused",
+        doc: "The resolver refused to answer for this name (RFC 1035 RCODE 5).",
+    },
+    CodeInfo {
+        code: "connect.refused",
+        doc: "Nothing listens on the port: the peer answered with a reset.",
+    },
+    CodeInfo {
+        code: "connect.reset",
+        doc: "The peer, or something on the way, reset the connection.",
+    },
+    CodeInfo {
+        code: "connect.unreachable",
+        doc: "A router or the neighbour discovery reported the host or network unreachable.",
+    },
+    CodeInfo {
+        code: "connect.closed",
+        doc: "The peer closed the connection before the check was complete.",
+    },
+    CodeInfo {
+        code: "timeout.resolve",
+        doc: "The deadline passed while the name was resolved and a resolver had answered before.",
+    },
+    CodeInfo {
+        code: "timeout.connect",
+        doc: "The deadline passed before the connection was established.",
+    },
+    CodeInfo {
+        code: "timeout.tls",
+        doc: "The deadline passed during the TLS handshake.",
+    },
+    CodeInfo {
+        code: "timeout.first_byte",
+        doc: "The deadline passed before the first byte of the answer.",
+    },
+    CodeInfo {
+        code: "timeout.transfer",
+        doc: "The deadline passed while the answer was read.",
+    },
+    CodeInfo {
+        code: "timeout.answer",
+        doc: "No answer to the datagram or request before the deadline.",
+    },
+    CodeInfo {
+        code: "tls.expired",
+        doc: "The certificate is past its end of validity.",
+    },
+    CodeInfo {
+        code: "tls.not_yet_valid",
+        doc: "The certificate's validity has not begun.",
+    },
+    CodeInfo {
+        code: "tls.expiring",
+        doc: "The certificate expires within `expires_within` (degraded, not down).",
+    },
+    CodeInfo {
+        code: "tls.name",
+        doc: "The certificate is not for this name.",
+    },
+    CodeInfo {
+        code: "tls.untrusted",
+        doc: "No trusted authority vouches for the certificate.",
+    },
+    CodeInfo {
+        code: "tls.revoked",
+        doc: "The certificate is revoked.",
+    },
+    CodeInfo {
+        code: "tls.alert",
+        doc: "The peer ended the TLS handshake with an alert.",
+    },
+    CodeInfo {
+        code: "tls.protocol",
+        doc: "The peer does not speak TLS, or no version or cipher of ours.",
+    },
+    CodeInfo {
+        code: "tls.certificate",
+        doc: "The certificate is malformed or not acceptable for another reason.",
+    },
+    CodeInfo {
+        code: "ours.descriptors",
+        doc: "This process or machine has no file descriptor left.",
+    },
+    CodeInfo {
+        code: "ours.buffers",
+        doc: "The kernel has no buffer or memory left for the packet.",
+    },
+    CodeInfo {
+        code: "ours.no_route",
+        doc: "This machine has no route to the address: nothing was sent.",
+    },
+    CodeInfo {
+        code: "ours.no_address",
+        doc: "This machine has no usable source address or port: nothing was sent.",
+    },
+    CodeInfo {
+        code: "ours.permission",
+        doc: "This process may not open the socket or send the packet.",
+    },
+    CodeInfo {
+        code: "ours.resolver",
+        doc: "None of the configured resolvers answered.",
+    },
+    CodeInfo {
+        code: "ours.source",
+        doc: "The configured `source` is not usable on this machine.",
+    },
+    CodeInfo {
+        code: "ours.panic",
+        doc: "The probe failed by a defect of Lapwing; please report it.",
+    },
+    CodeInfo {
+        code: "ours.overload",
+        doc: "This process was too busy to judge the answer's time.",
+    },
+    CodeInfo {
+        code: "ours.other",
+        doc: "Another error of this machine; the detail holds its text.",
+    },
 ];
 
 /// The value of an option, as given.
@@ -217,7 +316,11 @@ pub struct OptionError {
 
 impl OptionError {
     pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { option: option.into(), message: message.into(), hint: None }
+        Self {
+            option: option.into(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     #[must_use]
@@ -258,7 +361,12 @@ impl<'a> OptionReader<'a> {
                 });
             }
         }
-        Self { owner, declared, given, errors }
+        Self {
+            owner,
+            declared,
+            given,
+            errors,
+        }
     }
 
     /// Adds an error found by the kind itself.
@@ -276,7 +384,9 @@ impl<'a> OptionReader<'a> {
         let default = self.declared(name).default;
         match self.given.get(name) {
             None => (!default.is_empty()).then(|| default.to_owned()),
-            Some(OptionValue::List(_) | OptionValue::Table(_)) => self.wrong(name, "a text").then(String::new),
+            Some(OptionValue::List(_) | OptionValue::Table(_)) => {
+                self.wrong(name, "a text").then(String::new)
+            }
             Some(value) => Some(value.to_string()),
         }
     }
@@ -335,16 +445,26 @@ impl<'a> OptionReader<'a> {
         };
         match parse_duration(&text) {
             Ok(v) => Some(v),
-            Err(_) => self.wrong(name, "a length of time, like \"500ms\", \"30s\" or \"14d\"").then_some(Duration::ZERO),
+            Err(_) => self
+                .wrong(name, "a length of time, like \"500ms\", \"30s\" or \"14d\"")
+                .then_some(Duration::ZERO),
         }
     }
 
     /// One of the declared words; the default when nothing, or something else, is given.
     pub fn choice(&mut self, name: &'static str) -> &'static str {
         let info = self.declared(name);
-        let OptionType::Choice(words) = info.ty else { return info.default };
-        let default = words.iter().copied().find(|w| *w == info.default).unwrap_or_default();
-        let Some(given) = self.given.get(name) else { return default };
+        let OptionType::Choice(words) = info.ty else {
+            return info.default;
+        };
+        let default = words
+            .iter()
+            .copied()
+            .find(|w| *w == info.default)
+            .unwrap_or_default();
+        let Some(given) = self.given.get(name) else {
+            return default;
+        };
         let text = given.to_string();
         if let Some(word) = words.iter().copied().find(|w| *w == text) {
             return word;
@@ -369,7 +489,10 @@ impl<'a> OptionReader<'a> {
             }
             one => {
                 let text = one.to_string();
-                text.split(',').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect()
+                text.split(',')
+                    .map(|t| t.trim().to_owned())
+                    .filter(|t| !t.is_empty())
+                    .collect()
             }
         }
     }
@@ -377,7 +500,8 @@ impl<'a> OptionReader<'a> {
     /// Names and texts: a table, or texts `Name: value` (one, or a list of them).
     pub fn pairs(&mut self, name: &'static str) -> Vec<(String, String)> {
         let split = |text: &str| {
-            text.split_once(':').map(|(n, v)| (n.trim().to_owned(), v.trim().to_owned()))
+            text.split_once(':')
+                .map(|(n, v)| (n.trim().to_owned(), v.trim().to_owned()))
         };
         let pairs: Option<Vec<_>> = match self.given.get(name) {
             None => Some(Vec::new()),
@@ -388,13 +512,20 @@ impl<'a> OptionReader<'a> {
             Some(one) => split(&one.to_string()).map(|pair| vec![pair]),
         };
         pairs.unwrap_or_else(|| {
-            self.wrong(name, "a table like { Name = \"value\" } or a text \"Name: value\"");
+            self.wrong(
+                name,
+                "a table like { Name = \"value\" } or a text \"Name: value\"",
+            );
             Vec::new()
         })
     }
 
     pub fn finish(self) -> Result<(), Vec<OptionError>> {
-        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(self.errors)
+        }
     }
 
     fn declared(&self, name: &'static str) -> &'static OptionInfo {
@@ -408,9 +539,17 @@ impl<'a> OptionReader<'a> {
         let OptionInfo { example, ty, .. } = self.declared(name);
         // Headers hold tokens as often as not.
         let hidden = matches!(ty, OptionType::Secret | OptionType::Pairs);
-        let shown = if hidden { String::new() } else { format!(" = \"{given}\"") };
+        let shown = if hidden {
+            String::new()
+        } else {
+            format!(" = \"{given}\"")
+        };
         let error = OptionError::new(name, format!("{name}{shown} is not {expected}"));
-        self.errors.push(if example.is_empty() { error } else { error.hint(format!("for example: {name} = {example}")) });
+        self.errors.push(if example.is_empty() {
+            error
+        } else {
+            error.hint(format!("for example: {name} = {example}"))
+        });
         false
     }
 }
@@ -428,7 +567,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 fn names<'a>(options: impl Iterator<Item = &'a OptionInfo>) -> String {
     let names: Vec<_> = options.map(|o| o.name).collect();
-    if names.is_empty() { "none of its own".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none of its own".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -443,9 +586,27 @@ mod tests {
         examples: &[],
         address: Address::Host,
         options: &[
-            OptionInfo { name: "count", ty: OptionType::Integer, default: "1", doc: "", example: "5" },
-            OptionInfo { name: "match", ty: OptionType::Choice(&["any", "all"]), default: "any", doc: "", example: "" },
-            OptionInfo { name: "within", ty: OptionType::Duration, default: "", doc: "", example: "\"14d\"" },
+            OptionInfo {
+                name: "count",
+                ty: OptionType::Integer,
+                default: "1",
+                doc: "",
+                example: "5",
+            },
+            OptionInfo {
+                name: "match",
+                ty: OptionType::Choice(&["any", "all"]),
+                default: "any",
+                doc: "",
+                example: "",
+            },
+            OptionInfo {
+                name: "within",
+                ty: OptionType::Duration,
+                default: "",
+                doc: "",
+                example: "\"14d\"",
+            },
         ],
         facts: &[],
         codes: &[],
@@ -466,8 +627,20 @@ mod tests {
 
     #[test]
     fn a_secret_never_stands_in_an_error() {
-        static OWN: &[OptionInfo] = &[OptionInfo { name: "token", ty: OptionType::Secret, default: "", doc: "", example: "" }];
-        static SHARED: &[OptionInfo] = &[OptionInfo { name: "headers", ty: OptionType::Pairs, default: "", doc: "", example: "" }];
+        static OWN: &[OptionInfo] = &[OptionInfo {
+            name: "token",
+            ty: OptionType::Secret,
+            default: "",
+            doc: "",
+            example: "",
+        }];
+        static SHARED: &[OptionInfo] = &[OptionInfo {
+            name: "headers",
+            ty: OptionType::Pairs,
+            default: "",
+            doc: "",
+            example: "",
+        }];
         let list = OptionValue::List(vec![OptionValue::Text("canary".into())]);
         let given = Options::from_iter([("token", list.clone()), ("headers", list)]);
         let mut reader = OptionReader::of("demo", [OWN, SHARED], &given);

@@ -3,6 +3,10 @@
 //! It is the only place where state changes. It must never do anything itself: probing, storing, sending and
 //! showing are the hands' work, in the order in which the effects are given.
 
+mod clocks;
+mod entry;
+mod telling;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
@@ -12,21 +16,20 @@ use std::{
 
 use jiff::tz::TimeZone;
 
+use self::entry::Entry;
 use crate::{
     event::{Event, EventKind},
-    id::{Id, Rng, stable_hash},
-    judge::{Happening, Standing, Step},
+    id::{Rng, stable_hash},
+    judge::{Standing, Step},
     loss::Share,
-    monitor::{DownRule, Plan, Series},
-    notice,
+    monitor::{Plan, Series},
     observation::{Observation, Outcome, Reason},
     outage::Outage,
-    outbox::{ChannelView, Delivery, Notice, Outbox, Receipt, Row, RowChange},
+    outbox::{ChannelView, Delivery, Outbox, Receipt, Row, RowChange},
     schedule,
-    selfcheck::{Line, SelfCheck},
+    selfcheck::SelfCheck,
     state::State,
     time::{Mono, Now, Wall},
-    uptime::Interval,
 };
 
 /// All that can happen to us.
@@ -37,7 +40,10 @@ pub enum Input {
     /// A probe has ended.
     Observed { run: RunId, observation: Observation },
     /// An observation from history that the stored standing does not count yet. Only before the first tick.
-    Replayed { series: Arc<str>, observation: Observation },
+    Replayed {
+        series: Arc<str>,
+        observation: Observation,
+    },
     /// An attempt to deliver has ended.
     Receipt { delivery: u64, receipt: Receipt },
     /// The wall clock was set by so many microseconds.
@@ -54,9 +60,16 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Probe now. `slot` is when it was due.
-    Probe { series: Arc<Series>, run: RunId, slot: Mono },
+    Probe {
+        series: Arc<Series>,
+        run: RunId,
+        slot: Mono,
+    },
     /// Remember this observation.
-    Sample { series: Arc<Series>, observation: Arc<Observation> },
+    Sample {
+        series: Arc<Series>,
+        observation: Arc<Observation>,
+    },
     /// Store all of this at once, or nothing of it.
     Commit(Vec<Change>),
     /// Show it: log, live views.
@@ -75,16 +88,35 @@ pub struct RunId {
 /// What to store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    Standing { series: Arc<str>, standing: Box<Standing> },
+    Standing {
+        series: Arc<str>,
+        standing: Box<Standing>,
+    },
     /// The series is no longer watched.
-    Forget { series: Arc<str> },
-    Outage { series: Arc<str>, outage: Box<Outage> },
+    Forget {
+        series: Arc<str>,
+    },
+    Outage {
+        series: Arc<str>,
+        outage: Box<Outage>,
+    },
     /// The outage that was stored under this begin has moved, because the clock was set.
-    OutageMoved { series: Arc<str>, began: Wall },
+    OutageMoved {
+        series: Arc<str>,
+        began: Wall,
+    },
     /// A time in which nothing was known about the series.
-    Unknown { series: Arc<str>, state: State, from: Wall, to: Wall },
+    Unknown {
+        series: Arc<str>,
+        state: State,
+        from: Wall,
+        to: Wall,
+    },
     /// This process watched from `started` to `until`.
-    Watch { started: Wall, until: Wall },
+    Watch {
+        started: Wall,
+        until: Wall,
+    },
     Outbox(RowChange),
 }
 
@@ -157,22 +189,6 @@ struct Out {
     effects: VecDeque<Effect>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    series: Arc<Series>,
-    standing: Standing,
-    hash: u64,
-    last_slot: Option<Mono>,
-    next_slot: Mono,
-    /// Probes under way, oldest first, with results that wait for an earlier one.
-    running: VecDeque<(u64, Option<Observation>)>,
-    last: Option<(Wall, Duration)>,
-    skipped: u64,
-    /// Only the heap entry with this number counts.
-    wake: u64,
-    blind: bool,
-}
-
 impl Lookout {
     /// A lookout that watches nothing yet. `seed` feeds ids and jitter; `render` makes the JSON of an event.
     pub fn new(seed: u64, render: fn(&Event) -> String, restored: Restored, now: Now) -> Self {
@@ -185,7 +201,10 @@ impl Lookout {
             let until = seen.map_or(alive, |s| s.max(alive)).min(now.wall).max(started);
             out.changes.push(Change::Watch { started, until });
         }
-        out.changes.push(Change::Watch { started: now.wall, until: now.wall });
+        out.changes.push(Change::Watch {
+            started: now.wall,
+            until: now.wall,
+        });
         Self {
             entries: Vec::new(),
             by_key: HashMap::new(),
@@ -212,7 +231,9 @@ impl Lookout {
             Input::Plan(plan) => self.plan(plan, now),
             Input::Observed { run, observation } => self.observed(run, observation, now),
             Input::Replayed { series, observation } => self.replayed(&series, &observation, now),
-            Input::Receipt { delivery, receipt } => self.outbox.receipt(delivery, &receipt, now, &mut self.rng),
+            Input::Receipt { delivery, receipt } => {
+                self.outbox.receipt(delivery, &receipt, now, &mut self.rng);
+            }
             Input::ClockStep(by) => self.clock_step(by, now),
             Input::Slept { from } => self.slept(from, now),
             Input::Tick => {}
@@ -230,7 +251,11 @@ impl Lookout {
     /// When to hand in the next [`Input::Tick`], if nothing else happens before.
     pub fn next_wake(&self) -> Mono {
         let series = self.wakes.peek().map(|Reverse((at, ..))| *at);
-        [series, self.outbox.next_wake(), Some(self.alive_at)].into_iter().flatten().min().unwrap_or(self.alive_at)
+        [series, self.outbox.next_wake(), Some(self.alive_at)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.alive_at)
     }
 
     /// How many series are watched.
@@ -254,7 +279,11 @@ impl Lookout {
 
     /// The observation after which history must be replayed, for each series of the plan.
     pub fn replay_from(&self) -> Vec<(Arc<Series>, Option<Wall>)> {
-        self.entries.iter().flatten().map(|e| (Arc::clone(&e.series), e.standing.seen)).collect()
+        self.entries
+            .iter()
+            .flatten()
+            .map(|e| (Arc::clone(&e.series), e.standing.seen))
+            .collect()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -297,7 +326,9 @@ impl Lookout {
 
     /// An unchanged or edited series goes on: same standing, same place in the schedule.
     fn replan(&mut self, slot: u32, series: Arc<Series>, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else { return };
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
         let reschedule = entry.series.monitor.policy != series.monitor.policy;
         entry.series = series;
         if reschedule {
@@ -338,29 +369,48 @@ impl Lookout {
     }
 
     fn dismiss(&mut self, slot: u32, now: Now) {
-        let Some(mut entry) = self.entries[slot as usize].take() else { return };
+        let Some(mut entry) = self.entries[slot as usize].take() else {
+            return;
+        };
         self.free.push(slot);
         self.forget(Arc::clone(&entry.series.key), &mut entry.standing, now.wall);
     }
 
     fn forget(&mut self, series: Arc<str>, standing: &mut Standing, at: Wall) {
         if let Some(outage) = standing.retire(at) {
-            self.out.changes.push(Change::Outage { series: Arc::clone(&series), outage: Box::new(outage) });
+            self.out.changes.push(Change::Outage {
+                series: Arc::clone(&series),
+                outage: Box::new(outage),
+            });
         }
         if standing.state.is_unknown() && at > standing.since {
             let (state, from) = (standing.state, standing.since);
-            self.out.changes.push(Change::Unknown { series: Arc::clone(&series), state, from, to: at });
+            self.out.changes.push(Change::Unknown {
+                series: Arc::clone(&series),
+                state,
+                from,
+                to: at,
+            });
         }
         self.out.changes.push(Change::Forget { series });
     }
 
     fn observed(&mut self, run: RunId, observation: Observation, now: Now) {
-        let Some(Some(entry)) = self.entries.get_mut(run.slot as usize) else { return };
-        let Some(waiting) = entry.running.iter_mut().find(|(number, _)| *number == run.number) else { return };
+        let Some(Some(entry)) = self.entries.get_mut(run.slot as usize) else {
+            return;
+        };
+        let Some(waiting) = entry.running.iter_mut().find(|(number, _)| *number == run.number) else {
+            return;
+        };
         waiting.1 = Some(observation);
         // Results are judged in the order in which the probes began, whatever the order of the answers.
-        while let Some((_, Some(_))) = self.entries[run.slot as usize].as_ref().and_then(|e| e.running.front()) {
-            let next = self.entries[run.slot as usize].as_mut().and_then(|e| e.running.pop_front());
+        while let Some((_, Some(_))) = self.entries[run.slot as usize]
+            .as_ref()
+            .and_then(|e| e.running.front())
+        {
+            let next = self.entries[run.slot as usize]
+                .as_mut()
+                .and_then(|e| e.running.pop_front());
             if let Some((_, Some(observation))) = next {
                 self.judge(run.slot, observation, now);
             }
@@ -369,7 +419,9 @@ impl Lookout {
     }
 
     fn judge(&mut self, slot: u32, observation: Observation, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else { return };
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
         let before = entry.standing.interval(&entry.series.monitor.policy);
         let step = entry.standing.observe(&entry.series.monitor.policy, &observation);
         entry.last = Some((observation.at, observation.took));
@@ -382,14 +434,21 @@ impl Lookout {
             Outcome::Up | Outcome::Degraded(_) | Outcome::Down(_) => None,
         };
         let at = observation.at;
-        self.out.samples.push(Effect::Sample { series, observation: Arc::new(observation) });
+        self.out.samples.push(Effect::Sample {
+            series,
+            observation: Arc::new(observation),
+        });
         self.check_line(slot, at, cause.as_ref(), now);
         self.apply(slot, step, now);
     }
 
     fn replayed(&mut self, series: &Arc<str>, observation: &Observation, now: Now) {
-        let Some(slot) = self.by_key.get(series).copied() else { return };
-        let Some(entry) = &mut self.entries[slot as usize] else { return };
+        let Some(slot) = self.by_key.get(series).copied() else {
+            return;
+        };
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
         if entry.standing.seen.is_some_and(|seen| observation.at <= seen) {
             return;
         }
@@ -401,13 +460,23 @@ impl Lookout {
 
     /// Turns what the judge said into changes and events.
     fn apply(&mut self, slot: u32, step: Step, now: Now) {
-        let Some(entry) = self.entries[slot as usize].take() else { return };
+        let Some(entry) = self.entries[slot as usize].take() else {
+            return;
+        };
         let key = &entry.series.key;
         if let Some(outage) = step.outage {
-            self.out.changes.push(Change::Outage { series: Arc::clone(key), outage: Box::new(outage) });
+            self.out.changes.push(Change::Outage {
+                series: Arc::clone(key),
+                outage: Box::new(outage),
+            });
         }
         if let Some((state, from, to)) = step.unknown.filter(|(_, from, to)| from < to) {
-            self.out.changes.push(Change::Unknown { series: Arc::clone(key), state, from, to });
+            self.out.changes.push(Change::Unknown {
+                series: Arc::clone(key),
+                state,
+                from,
+                to,
+            });
         }
         if step.dirty {
             self.out.changes.push(entry.stored());
@@ -419,102 +488,16 @@ impl Lookout {
         self.entries[slot as usize] = Some(entry);
     }
 
-    fn describe(&mut self, entry: &Entry, happening: Happening, previous: State, now: Now) -> Event {
-        let kind = match &happening {
-            Happening::Down => EventKind::Down,
-            Happening::Up(_) => EventKind::Up,
-            Happening::Reminder(_) => EventKind::Reminder,
-            Happening::Loss(_) => EventKind::Loss,
-            Happening::Degraded => EventKind::Degraded,
-            Happening::Cleared(..) => EventKind::Cleared,
-        };
-        let mut event = self.event(kind, Some(entry), now);
-        event.previous = previous;
-        match happening {
-            Happening::Down => event.of_outage(entry.standing.outage.as_ref(), now.wall),
-            Happening::Up(outage) => event.of_outage(Some(&outage), now.wall),
-            Happening::Reminder(reminder) => {
-                event.reminder = Some(reminder);
-                event.of_outage(entry.standing.outage.as_ref(), now.wall);
-            }
-            Happening::Loss(change) => event.loss = Some(change),
-            Happening::Degraded => {
-                if let Some((since, reason)) = &entry.standing.degraded {
-                    (event.since, event.reason) = (Some(*since), Some(reason.clone()));
-                }
-            }
-            Happening::Cleared(since, reason) => {
-                (event.since, event.reason) = (Some(since), Some(reason));
-                event.duration = Some(now.wall.since(since));
-            }
-        }
-        event
-    }
-
-    fn event(&mut self, kind: EventKind, entry: Option<&Entry>, now: Now) -> Event {
-        let state = entry.map_or(State::Inconclusive, |e| e.standing.state);
-        Event {
-            id: Id::new(now.wall, &mut self.rng),
-            kind,
-            series: entry.map(|e| Arc::clone(&e.series)),
-            state,
-            previous: state,
-            at: now.wall,
-            since: None,
-            duration: None,
-            uncertainty: None,
-            reason: None,
-            reminder: None,
-            loss: None,
-            ended: None,
-            failed_checks: None,
-            last_up: None,
-            text: String::new(),
-        }
-    }
-
-    /// Writes the event's text, queues its notices, and has it shown.
-    fn tell(&mut self, mut event: Event, series: Option<&Arc<Series>>) {
-        let zone = series.map_or(&self.zone, |s| &s.monitor.policy.zone);
-        event.text = notice::text(&event, zone);
-        let notifiers: &[Arc<str>] = series.map_or(&self.notifiers, |s| &s.monitor.notify);
-        if !notifiers.is_empty() {
-            let notice = Arc::new(Notice::of(&event, self.render));
-            for notifier in notifiers {
-                self.outbox.enqueue(notifier, &notice);
-            }
-        }
-        self.out.events.push(Arc::new(event));
-    }
-
-    fn check_line(&mut self, slot: u32, at: Wall, cause: Option<&Reason>, now: Now) {
-        let Some(entry) = self.entries[slot as usize].as_mut().filter(|e| !e.series.loopback) else { return };
-        let blind = entry.is_blind();
-        self.line.turned(entry.blind, blind);
-        entry.blind = blind;
-        let Some(line) = self.line.saw(at, cause) else { return };
-        let mut event = match &line {
-            Line::Offline { .. } => self.event(EventKind::Offline, None, now),
-            Line::Online { .. } => self.event(EventKind::Online, None, now),
-        };
-        match line {
-            Line::Offline { since, reason } => {
-                (event.since, event.reason) = (Some(since), Some(reason));
-            }
-            Line::Online { since, reason, lasted } => {
-                event.state = State::Up;
-                (event.since, event.reason, event.duration) = (Some(since), Some(reason), Some(lasted));
-                self.outbox.unblock();
-            }
-        }
-        self.tell(event, None);
-    }
-
     fn recount(&mut self) {
         for entry in self.entries.iter_mut().flatten() {
             entry.blind = !entry.series.loopback && entry.is_blind();
         }
-        let network = self.entries.iter().flatten().filter(|e| !e.series.loopback).count();
+        let network = self
+            .entries
+            .iter()
+            .flatten()
+            .filter(|e| !e.series.loopback)
+            .count();
         let blind = self.entries.iter().flatten().filter(|e| e.blind).count();
         self.line.recount(network, blind);
     }
@@ -526,8 +509,14 @@ impl Lookout {
                 break;
             }
             self.wakes.pop();
-            let Some(entry) = self.entries[slot as usize].as_mut().filter(|e| e.wake == number) else { continue };
-            if entry.standing.next_tick(&entry.series.monitor.policy).is_some_and(|due| due <= now.wall) {
+            let Some(entry) = self.entries[slot as usize].as_mut().filter(|e| e.wake == number) else {
+                continue;
+            };
+            if entry
+                .standing
+                .next_tick(&entry.series.monitor.policy)
+                .is_some_and(|due| due <= now.wall)
+            {
                 let before = entry.standing.interval(&entry.series.monitor.policy);
                 let step = entry.standing.tick(&entry.series.monitor.policy, now.wall);
                 if entry.standing.interval(&entry.series.monitor.policy) != before {
@@ -543,12 +532,17 @@ impl Lookout {
         if now.mono >= self.alive_at {
             self.alive_at = now.mono + ALIVE_EVERY;
             self.watch.1 = now.wall.max(self.watch.0);
-            self.out.changes.push(Change::Watch { started: self.watch.0, until: self.watch.1 });
+            self.out.changes.push(Change::Watch {
+                started: self.watch.0,
+                until: self.watch.1,
+            });
         }
     }
 
     fn start_if_due(&mut self, slot: u32, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else { return };
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
         if entry.next_slot > now.mono {
             return;
         }
@@ -560,7 +554,10 @@ impl Lookout {
             // A stall is not made up for by a burst.
             if on_grid <= now.mono {
                 let next = schedule::next_on_grid(now.mono, entry.hash, step);
-                (next, now.mono.since(on_grid).as_micros() as u64 / step.as_micros().max(1) as u64 + 1)
+                (
+                    next,
+                    now.mono.since(on_grid).as_micros() as u64 / step.as_micros().max(1) as u64 + 1,
+                )
             } else {
                 (on_grid, 0)
             }
@@ -576,17 +573,33 @@ impl Lookout {
             return;
         }
         self.last_run += 1;
-        let run = RunId { slot, number: self.last_run };
+        let run = RunId {
+            slot,
+            number: self.last_run,
+        };
         entry.running.push_back((run.number, None));
-        self.out.probes.push(Effect::Probe { series: Arc::clone(&entry.series), run, slot: due });
+        self.out.probes.push(Effect::Probe {
+            series: Arc::clone(&entry.series),
+            run,
+            slot: due,
+        });
     }
 
     /// Sets the moment at which the series needs attention next.
     fn arm(&mut self, slot: u32, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else { return };
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
         let tick = entry.standing.next_tick(&entry.series.monitor.policy);
         // A full hour may move with the zone's minutes: never look for it without a pause.
-        let tick = tick.map(|due| now.mono + if due > now.wall { due.since(now.wall) } else { Duration::from_secs(1) });
+        let tick = tick.map(|due| {
+            now.mono
+                + if due > now.wall {
+                    due.since(now.wall)
+                } else {
+                    Duration::from_secs(1)
+                }
+        });
         let at = tick.map_or(entry.next_slot, |t| t.min(entry.next_slot));
         self.last_run += 1;
         entry.wake = self.last_run;
@@ -595,47 +608,19 @@ impl Lookout {
         if self.wakes.len() > 64 + 4 * self.entries.len() {
             let entries = &self.entries;
             self.wakes.retain(|Reverse((_, slot, number))| {
-                entries[*slot as usize].as_ref().is_some_and(|e| e.wake == *number)
+                entries[*slot as usize]
+                    .as_ref()
+                    .is_some_and(|e| e.wake == *number)
             });
         }
     }
 
-    /// The wall clock was set: all times of running stories move with it, so that lengths stay what they are.
-    fn clock_step(&mut self, by: i64, now: Now) {
-        let span = Interval { from: self.watch.0, to: now.wall.shifted(by.saturating_neg()) };
-        for slot in 0..self.entries.len() {
-            let Some(entry) = &mut self.entries[slot] else { continue };
-            let stood = entry.standing.outage.as_ref().map(|o| o.began);
-            entry.standing.shift(by, span);
-            if let (Some(began), Some(outage)) = (stood, &entry.standing.outage)
-                && began != outage.began
-            {
-                let series = &entry.series.key;
-                self.out.changes.push(Change::OutageMoved { series: Arc::clone(series), began });
-                let outage = Box::new(outage.clone());
-                self.out.changes.push(Change::Outage { series: Arc::clone(series), outage });
-            }
-            // Stored with its high-water mark: what history holds from before the step is never judged again.
-            self.out.changes.push(entry.stored());
-            self.arm(slot as u32, now);
-        }
-        self.line.shift(by);
-        // The running watch is told on the new clock; the time before the step stays as it was stored.
-        self.watch = (now.wall, now.wall);
-        self.out.changes.push(Change::Watch { started: now.wall, until: now.wall });
-    }
-
-    /// Nobody watched between `from` and now: that time is unknown for every series.
-    fn slept(&mut self, from: Wall, now: Now) {
-        let until = from.max(self.watch.0);
-        self.out.changes.push(Change::Watch { started: self.watch.0, until });
-        self.watch = (now.wall, now.wall);
-        self.out.changes.push(Change::Watch { started: now.wall, until: now.wall });
-    }
-
     fn stop(&mut self, now: Now) {
         self.stopped = true;
-        self.out.changes.push(Change::Watch { started: self.watch.0, until: now.wall.max(self.watch.0) });
+        self.out.changes.push(Change::Watch {
+            started: self.watch.0,
+            until: now.wall.max(self.watch.0),
+        });
         for entry in self.entries.iter().flatten() {
             self.out.changes.push(entry.stored());
         }
@@ -643,92 +628,21 @@ impl Lookout {
 
     /// Puts everything in its order: probes wait for nothing; what is told waits for what is stored.
     fn flush(&mut self, now: Now) {
-        let deliveries = if self.stopped { Vec::new() } else { self.outbox.deliveries(now) };
+        let deliveries = if self.stopped {
+            Vec::new()
+        } else {
+            self.outbox.deliveries(now)
+        };
         let out = &mut self.out;
-        out.changes.extend(self.outbox.take_changes().into_iter().map(Change::Outbox));
+        out.changes
+            .extend(self.outbox.take_changes().into_iter().map(Change::Outbox));
         out.effects.extend(out.probes.drain(..));
         out.effects.extend(out.samples.drain(..));
         if !out.changes.is_empty() {
-            out.effects.push_back(Effect::Commit(std::mem::take(&mut out.changes)));
+            out.effects
+                .push_back(Effect::Commit(std::mem::take(&mut out.changes)));
         }
         out.effects.extend(out.events.drain(..).map(Effect::Announce));
         out.effects.extend(deliveries.into_iter().map(Effect::Deliver));
-    }
-}
-
-impl Entry {
-    fn stored(&self) -> Change {
-        Change::Standing { series: Arc::clone(&self.series.key), standing: Box::new(self.standing.clone()) }
-    }
-
-    /// After a change of the interval: the next slot counts from the last one.
-    fn reschedule(&mut self, now: Mono) {
-        let Some(last) = self.last_slot else { return };
-        let policy = &self.series.monitor.policy;
-        let step = self.standing.interval(policy);
-        self.next_slot = if step == policy.interval {
-            schedule::next_on_grid(last.max(now), self.hash, step)
-        } else {
-            (last + step).max(now)
-        };
-    }
-
-    fn is_blind(&self) -> bool {
-        let threshold = match self.series.monitor.policy.rule {
-            DownRule::Consecutive { failures, .. } => failures,
-            DownRule::Window { fail, .. } => fail,
-            DownRule::Off => 3,
-        };
-        self.standing.inconclusive >= threshold.max(1)
-    }
-
-    fn view(&self) -> SeriesView {
-        let standing = &self.standing;
-        SeriesView {
-            series: Arc::clone(&self.series),
-            state: standing.state,
-            since: match (&standing.outage, standing.state) {
-                (Some(outage), State::Down) => outage.began,
-                _ => standing.since,
-            },
-            reason: standing.reason.clone(),
-            outage: standing.outage.clone(),
-            last: self.last,
-            loss: self.series.monitor.policy.loss.map(|_| standing.loss.share()),
-            skipped: self.skipped,
-        }
-    }
-}
-
-impl Event {
-    fn of_outage(&mut self, outage: Option<&Outage>, now: Wall) {
-        let Some(outage) = outage else { return };
-        self.since = Some(outage.began);
-        self.duration = Some(outage.length(now));
-        self.uncertainty = outage.uncertainty();
-        self.reason = Some(outage.reason.clone());
-        self.ended = outage.end.map(|e| e.at);
-        self.failed_checks = Some(outage.failed_checks);
-        self.last_up = outage.last_up;
-    }
-}
-
-impl Notice {
-    fn of(event: &Event, render: fn(&Event) -> String) -> Self {
-        let series = event.series.as_deref();
-        let of = |text: fn(&Series) -> &str| series.map_or(String::new(), |s| text(s).to_owned());
-        Self {
-            id: event.id,
-            kind: event.kind,
-            lane: series.map_or_else(|| "".into(), |s| Arc::clone(&s.key)),
-            monitor: of(|s| &s.monitor.name),
-            series: of(|s| &s.name),
-            target: of(|s| &s.target),
-            probe: of(|s| s.kind),
-            host: of(|s| &s.host),
-            at: event.at,
-            text: event.text.clone(),
-            json: render(event),
-        }
     }
 }

@@ -29,7 +29,11 @@ pub struct Share {
 
 impl Share {
     pub fn percent(self) -> f64 {
-        if self.held == 0 { 0.0 } else { f64::from(self.lost) * 100.0 / f64::from(self.held) }
+        if self.held == 0 {
+            0.0
+        } else {
+            f64::from(self.lost) * 100.0 / f64::from(self.held)
+        }
     }
 
     fn is_all(self) -> bool {
@@ -48,7 +52,11 @@ pub struct LossWindow {
 
 impl Default for LossWindow {
     fn default() -> Self {
-        Self { runs: VecDeque::new(), share: Share { lost: 0, held: 0 }, told: Share { lost: 0, held: 1 } }
+        Self {
+            runs: VecDeque::new(),
+            share: Share { lost: 0, held: 0 },
+            told: Share { lost: 0, held: 1 },
+        }
     }
 }
 
@@ -62,7 +70,10 @@ pub struct LossChange {
 impl LossWindow {
     /// As stored: the runs oldest first, and the share told last.
     pub fn restore(runs: impl IntoIterator<Item = (bool, u32)>, told: Share) -> Self {
-        let mut window = Self { told, ..Self::default() };
+        let mut window = Self {
+            told,
+            ..Self::default()
+        };
         for (lost, count) in runs {
             window.push(lost, count, u32::MAX);
         }
@@ -91,8 +102,10 @@ impl LossWindow {
         if now.held < policy.min.max(1) {
             return None;
         }
-        let moved = (u128::from(now.lost) * u128::from(told.held)).abs_diff(u128::from(told.lost) * u128::from(now.held));
-        let far = moved * 100_000 > u128::from(policy.change_milli) * u128::from(now.held) * u128::from(told.held);
+        let moved = (u128::from(now.lost) * u128::from(told.held))
+            .abs_diff(u128::from(told.lost) * u128::from(now.held));
+        let far =
+            moved * 100_000 > u128::from(policy.change_milli) * u128::from(now.held) * u128::from(told.held);
         let edge = (now.is_all() && !told.is_all()) || (now.lost == 0 && told.lost != 0);
         (far || edge).then(|| {
             self.told = now;
@@ -113,7 +126,9 @@ impl LossWindow {
         self.share.lost += if lost { count } else { 0 };
         while self.share.held > window {
             let over = self.share.held - window;
-            let Some((kind, length)) = self.runs.front_mut() else { break };
+            let Some((kind, length)) = self.runs.front_mut() else {
+                break;
+            };
             let dropped = over.min(*length);
             *length -= dropped;
             self.share.held -= dropped;
@@ -129,10 +144,17 @@ impl LossWindow {
 mod tests {
     use super::*;
 
-    const R2: LossPolicy = LossPolicy { window: 300, change_milli: 5_000, min: 1 };
+    const R2: LossPolicy = LossPolicy {
+        window: 300,
+        change_milli: 5_000,
+        min: 1,
+    };
 
     fn one(lost: bool) -> Requests {
-        Requests { sent: 1, lost: u32::from(lost) }
+        Requests {
+            sent: 1,
+            lost: u32::from(lost),
+        }
     }
 
     /// The rule of the specification, on a plain list.
@@ -170,8 +192,24 @@ mod tests {
     #[test]
     fn the_first_loss_is_all_loss() {
         let mut window = LossWindow::default();
-        assert_eq!(window.observe(&R2, one(true)).expect("told").to.percent(), 100.0);
+        assert_eq!(
+            window.observe(&R2, one(true)).expect("told").to,
+            Share { lost: 1, held: 1 }
+        );
         assert_eq!(window.observe(&R2, one(true)), None);
+    }
+
+    fn compare(policy: &LossPolicy, results: &[bool]) {
+        let mut held = LossWindow::default();
+        let mut told = Vec::new();
+        for (n, lost) in (1..).zip(results) {
+            told.extend(held.observe(policy, one(*lost)).map(|c| (n, c.to.percent())));
+        }
+        assert_eq!(told, naive(policy, results), "{policy:?} {results:?}");
+        assert_eq!(
+            LossWindow::restore(held.runs().collect::<Vec<_>>(), held.told()),
+            held
+        );
     }
 
     #[test]
@@ -179,17 +217,13 @@ mod tests {
         for window in [1, 2, 3, 5] {
             for change_milli in [0, 5_000, 34_000, 100_000] {
                 for min in [0, 1, 3] {
-                    let policy = LossPolicy { window, change_milli, min };
+                    let policy = LossPolicy {
+                        window,
+                        change_milli,
+                        min,
+                    };
                     for bits in 0u32..(1 << 10) {
-                        let results: Vec<bool> = (0..10).map(|i| bits >> i & 1 == 1).collect();
-                        let mut held = LossWindow::default();
-                        let told: Vec<_> = (1..)
-                            .zip(&results)
-                            .filter_map(|(n, lost)| held.observe(&policy, one(*lost)).map(|c| (n, c.to.percent())))
-                            .collect();
-                        assert_eq!(told, naive(&policy, &results), "{policy:?} {results:?}");
-                        let again = LossWindow::restore(held.runs().collect::<Vec<_>>(), held.told());
-                        assert_eq!(again, held);
+                        compare(&policy, &(0..10).map(|i| bits >> i & 1 == 1).collect::<Vec<_>>());
                     }
                 }
             }

@@ -114,7 +114,10 @@ impl Default for Policy {
             interval,
             retry_interval: interval,
             recovery_interval: interval,
-            rule: DownRule::Consecutive { failures: 3, successes: 1 },
+            rule: DownRule::Consecutive {
+                failures: 3,
+                successes: 1,
+            },
             reset_failures: ResetFailures::Never,
             loss: None,
             remind: Vec::new(),

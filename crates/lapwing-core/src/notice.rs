@@ -16,19 +16,30 @@ pub fn text(event: &Event, zone: &TimeZone) -> String {
     let target = event.series.as_ref().map_or("", |s| s.target.as_str());
     let clock = |at: Wall| clock(at, event.at, zone);
     let since = clock(event.since.unwrap_or(event.at));
-    let reason = event.reason.as_ref().map_or("no reason known", |r| r.detail.as_str());
+    let reason = event
+        .reason
+        .as_ref()
+        .map_or("no reason known", |r| r.detail.as_str());
     let length = Hms(event.duration.unwrap_or_default());
     match event.kind {
         EventKind::Down => {
             let checks = event.failed_checks.unwrap_or(1);
             let s = if checks == 1 { "" } else { "s" };
-            let last_up = event.last_up.map_or("never seen up".to_owned(), |at| format!("last seen up {}", clock(at)));
+            let last_up = event.last_up.map_or("never seen up".to_owned(), |at| {
+                format!("last seen up {}", clock(at))
+            });
             format!("DOWN {name} ({target}) since {since}: {reason}. {checks} check{s} failed; {last_up}.")
         }
         EventKind::Up => {
             let ended = clock(event.ended.unwrap_or(event.at));
-            let sure = event.uncertainty.map_or_else(String::new, |u| format!(" ± {}", about(u)));
-            let unsure = if event.uncertainty.is_none() { " Its begin is uncertain: it was never seen up before." } else { "" };
+            let sure = event
+                .uncertainty
+                .map_or_else(String::new, |u| format!(" ± {}", about(u)));
+            let unsure = if event.uncertainty.is_none() {
+                " Its begin is uncertain: it was never seen up before."
+            } else {
+                ""
+            };
             format!("UP {name} after {length}{sure} down ({since} to {ended}): {reason}.{unsure}")
         }
         EventKind::Reminder => {
@@ -41,27 +52,48 @@ pub fn text(event: &Event, zone: &TimeZone) -> String {
         EventKind::Loss => loss(name, event.loss.as_ref()),
         EventKind::Degraded => format!("DEGRADED {name} ({target}) since {since}: {reason}."),
         EventKind::Cleared => {
-            format!("CLEARED {name} after {length} degraded ({since} to {}): {reason}.", clock(event.at))
+            format!(
+                "CLEARED {name} after {length} degraded ({since} to {}): {reason}.",
+                clock(event.at)
+            )
         }
         EventKind::Monitoring => format!("NOW MONITORING {name} ({target})."),
         EventKind::Offline => {
-            format!("OFFLINE since {since}: this monitor cannot reach the network ({reason}). States are unknown until it can.")
+            format!(
+                "OFFLINE since {since}: this monitor cannot reach the network ({reason}). States are unknown until it can."
+            )
         }
-        EventKind::Online => format!("ONLINE again after {length} ({since} to {}): {reason}.", clock(event.at)),
+        EventKind::Online => format!(
+            "ONLINE again after {length} ({since} to {}): {reason}.",
+            clock(event.at)
+        ),
     }
 }
 
 fn loss(name: &str, change: Option<&LossChange>) -> String {
-    let Some(LossChange { from, to }) = change else { return format!("LOSS {name}.") };
-    let verb = if to.percent() > from.percent() { "rose" } else { "fell" };
+    let Some(LossChange { from, to }) = change else {
+        return format!("LOSS {name}.");
+    };
+    let verb = if to.percent() > from.percent() {
+        "rose"
+    } else {
+        "fell"
+    };
     let (from, percent) = (from.percent(), to.percent());
-    format!("LOSS {name} {verb} from {from:.2}% to {percent:.2}% ({} of {}).", to.lost, to.held)
+    format!(
+        "LOSS {name} {verb} from {from:.2}% to {percent:.2}% ({} of {}).",
+        to.lost, to.held
+    )
 }
 
 /// `14:51:19`, or with its date when that is not the day of `today`.
 pub fn clock(at: Wall, today: Wall, zone: &TimeZone) -> String {
     let (at, today) = (zoned(at, zone), zoned(today, zone));
-    let format = if at.date() == today.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    let format = if at.date() == today.date() {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
+    };
     at.strftime(format).to_string()
 }
 

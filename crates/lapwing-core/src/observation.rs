@@ -44,12 +44,18 @@ impl Reason {
     pub const DETAIL_MAX: usize = 300;
 
     pub fn new(code: &'static str, detail: impl AsRef<str>) -> Self {
-        Self { code: Code::new(code), detail: clean(detail.as_ref(), Self::DETAIL_MAX) }
+        Self {
+            code: Code::new(code),
+            detail: clean(detail.as_ref(), Self::DETAIL_MAX),
+        }
     }
 
     /// A reason read back from storage.
     pub fn stored(code: String, detail: String) -> Self {
-        Self { code: Code::stored(code), detail }
+        Self {
+            code: Code::stored(code),
+            detail,
+        }
     }
 }
 
@@ -255,7 +261,10 @@ mod tests {
 
     #[test]
     fn details_are_cleaned_and_bounded() {
-        assert_eq!(Reason::new("x.y", "a\u{1b}[31mb\r\nc\u{202e}d").detail, "a [31mb  c d");
+        assert_eq!(
+            Reason::new("x.y", "a\u{1b}[31mb\r\nc\u{202e}d").detail,
+            "a [31mb  c d"
+        );
         let long = Reason::new("x.y", "ä".repeat(1000)).detail;
         assert!(long.len() <= Reason::DETAIL_MAX && long.ends_with('…'));
     }

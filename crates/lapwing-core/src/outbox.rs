@@ -68,7 +68,11 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
     Delivered,
-    Failed { retry: Retry, message: String, maybe_arrived: bool },
+    Failed {
+        retry: Retry,
+        message: String,
+        maybe_arrived: bool,
+    },
 }
 
 /// Whether trying again can help.
@@ -148,7 +152,10 @@ impl Outbox {
             self.last_order = self.last_order.max(row.order);
             row.resent |= row.sending;
             row.sending = false;
-            let channel = self.channels.entry(Arc::clone(&row.notifier)).or_insert_with(|| Channel::new(orphan(&row)));
+            let channel = self
+                .channels
+                .entry(Arc::clone(&row.notifier))
+                .or_insert_with(|| Channel::new(orphan(&row)));
             channel.rows.insert(row.order, row);
         }
     }
@@ -159,7 +166,8 @@ impl Outbox {
             match self.channels.get_mut(&policy.name) {
                 Some(channel) => channel.policy = policy.clone(),
                 None => {
-                    self.channels.insert(Arc::clone(&policy.name), Channel::new(policy.clone()));
+                    self.channels
+                        .insert(Arc::clone(&policy.name), Channel::new(policy.clone()));
                 }
             }
         }
@@ -177,7 +185,13 @@ impl Outbox {
 
     /// Puts `notice` in the queue of `notifier`. A newer notice of a series replaces its waiting reminders.
     pub fn enqueue(&mut self, notifier: &Arc<str>, notice: &Arc<Notice>) {
-        let Some(channel) = self.channels.get_mut(notifier).filter(|c| c.policy.wants(notice.kind)) else { return };
+        let Some(channel) = self
+            .channels
+            .get_mut(notifier)
+            .filter(|c| c.policy.wants(notice.kind))
+        else {
+            return;
+        };
         self.last_order = (self.last_order + 1).max(notice.at.0.max(0) as u64);
         let order = self.last_order;
         for stale in channel.stale_reminders(&notice.lane) {
@@ -185,9 +199,12 @@ impl Outbox {
             self.changes.push(RowChange::Remove(stale));
         }
         while channel.rows.len() >= MAX_ROWS {
-            let Some(oldest) = channel.rows.values().find(|r| !r.sending).map(|r| r.order) else { break };
+            let Some(oldest) = channel.rows.values().find(|r| !r.sending).map(|r| r.order) else {
+                break;
+            };
             if let Some(row) = channel.rows.remove(&oldest) {
-                self.changes.push(RowChange::Dead(row, "the outbox is full".to_owned()));
+                self.changes
+                    .push(RowChange::Dead(row, "the outbox is full".to_owned()));
             }
         }
         let row = Row {
@@ -209,7 +226,13 @@ impl Outbox {
             while let Some(orders) = channel.next_message(now.mono) {
                 self.last_number += 1;
                 let delivery = channel.launch(self.last_number, &orders, now.mono, &mut self.changes);
-                self.flights.insert(self.last_number, Flight { notifier: Arc::clone(&delivery.notifier), orders });
+                self.flights.insert(
+                    self.last_number,
+                    Flight {
+                        notifier: Arc::clone(&delivery.notifier),
+                        orders,
+                    },
+                );
                 out.push(delivery);
             }
         }
@@ -218,17 +241,27 @@ impl Outbox {
 
     /// Takes the receipt of attempt `number`.
     pub fn receipt(&mut self, number: u64, receipt: &Receipt, now: Now, rng: &mut Rng) {
-        let Some(flight) = self.flights.remove(&number) else { return };
-        let Some(channel) = self.channels.get_mut(&flight.notifier) else { return };
+        let Some(flight) = self.flights.remove(&number) else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&flight.notifier) else {
+            return;
+        };
         channel.in_flight = channel.in_flight.saturating_sub(1);
         channel.settle(receipt, now, rng);
         for order in flight.orders {
-            let Some(mut row) = channel.rows.remove(&order) else { continue };
+            let Some(mut row) = channel.rows.remove(&order) else {
+                continue;
+            };
             channel.busy.remove(&row.notice.lane);
             row.sending = false;
             match receipt {
                 Receipt::Delivered => self.changes.push(RowChange::Remove(order)),
-                Receipt::Failed { retry, message, maybe_arrived } => {
+                Receipt::Failed {
+                    retry,
+                    message,
+                    maybe_arrived,
+                } => {
                     row.attempts += 1;
                     row.resent |= maybe_arrived;
                     let late = now.wall.since(row.notice.at) >= channel.policy.give_up;
@@ -323,7 +356,10 @@ impl Channel {
 
     /// Heads of lanes that are not busy, oldest first.
     fn ready(&self) -> impl Iterator<Item = u64> + '_ {
-        self.rows.values().filter(|r| !r.sending && !self.busy.contains(&r.notice.lane)).map(|r| r.order)
+        self.rows
+            .values()
+            .filter(|r| !r.sending && !self.busy.contains(&r.notice.lane))
+            .map(|r| r.order)
     }
 
     fn ready_all(&self, max: usize) -> Vec<u64> {
@@ -331,7 +367,9 @@ impl Channel {
     }
 
     fn within_limit(&mut self, now: Mono) -> bool {
-        let Some((count, per)) = self.policy.rate_limit else { return true };
+        let Some((count, per)) = self.policy.rate_limit else {
+            return true;
+        };
         while self.sent.front().is_some_and(|at| now.since(*at) >= per) {
             self.sent.pop_front();
         }
@@ -342,7 +380,9 @@ impl Channel {
         let mut notices = Vec::with_capacity(orders.len());
         let mut resent = false;
         for order in orders {
-            let Some(row) = self.rows.get_mut(order) else { continue };
+            let Some(row) = self.rows.get_mut(order) else {
+                continue;
+            };
             row.sending = true;
             resent |= row.resent;
             self.busy.insert(Arc::clone(&row.notice.lane));
@@ -353,7 +393,12 @@ impl Channel {
         if self.policy.rate_limit.is_some() {
             self.sent.push_back(now);
         }
-        Delivery { number, notifier: Arc::clone(&self.policy.name), notices, resent }
+        Delivery {
+            number,
+            notifier: Arc::clone(&self.policy.name),
+            notices,
+            resent,
+        }
     }
 
     fn settle(&mut self, receipt: &Receipt, now: Now, rng: &mut Rng) {
@@ -369,7 +414,9 @@ impl Channel {
                     Retry::Never => return,
                     Retry::After(pause) => (*pause).clamp(Duration::from_secs(1), LONGEST_PAUSE),
                     Retry::Backoff => {
-                        let longest = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(10)).min(LONGEST_BACKOFF);
+                        let longest = FIRST_BACKOFF
+                            .saturating_mul(1 << self.failures.min(10))
+                            .min(LONGEST_BACKOFF);
                         // Full jitter, but never so short that it is no pause.
                         Duration::from_micros(500_000 + rng.below(micros(longest)))
                     }
@@ -409,7 +456,13 @@ mod tests {
     use super::*;
 
     fn policy(rate_limit: Option<(u32, Duration)>) -> NotifierPolicy {
-        NotifierPolicy { name: "ops".into(), on: None, rate_limit, give_up: Duration::from_secs(3600), local: false }
+        NotifierPolicy {
+            name: "ops".into(),
+            on: None,
+            rate_limit,
+            give_up: Duration::from_secs(3600),
+            local: false,
+        }
     }
 
     fn notice(lane: &str, kind: EventKind, n: i64) -> Arc<Notice> {
@@ -429,15 +482,25 @@ mod tests {
     }
 
     fn now(secs: u64) -> Now {
-        Now { wall: Wall(secs as i64 * 1_000_000), mono: Mono(secs * 1_000_000) }
+        Now {
+            wall: Wall(secs as i64 * 1_000_000),
+            mono: Mono(secs * 1_000_000),
+        }
     }
 
     fn texts(deliveries: &[Delivery]) -> Vec<Vec<&str>> {
-        deliveries.iter().map(|d| d.notices.iter().map(|n| n.text.as_str()).collect()).collect()
+        deliveries
+            .iter()
+            .map(|d| d.notices.iter().map(|n| n.text.as_str()).collect())
+            .collect()
     }
 
     fn failed(retry: Retry) -> Receipt {
-        Receipt::Failed { retry, message: "no".to_owned(), maybe_arrived: false }
+        Receipt::Failed {
+            retry,
+            message: "no".to_owned(),
+            maybe_arrived: false,
+        }
     }
 
     #[test]
@@ -462,7 +525,12 @@ mod tests {
         let ops: Arc<str> = "ops".into();
         outbox.enqueue(&ops, &notice("a", EventKind::Down, 1));
         let first = outbox.deliveries(now(1));
-        outbox.receipt(first[0].number, &failed(Retry::After(Duration::from_secs(30))), now(1), &mut Rng::new(1));
+        outbox.receipt(
+            first[0].number,
+            &failed(Retry::After(Duration::from_secs(30))),
+            now(1),
+            &mut Rng::new(1),
+        );
         assert!(outbox.deliveries(now(30)).is_empty());
         assert_eq!(outbox.next_wake(), Some(Mono(31_000_000)));
         let second = outbox.deliveries(now(31));
@@ -504,7 +572,10 @@ mod tests {
         }
         assert!(outbox.deliveries(now(60)).is_empty());
         assert_eq!(outbox.next_wake(), Some(Mono(61_000_000)));
-        assert_eq!(texts(&outbox.deliveries(now(61))), [["m3 3", "m4 4", "m5 5", "m6 6"]]);
+        assert_eq!(
+            texts(&outbox.deliveries(now(61))),
+            [["m3 3", "m4 4", "m5 5", "m6 6"]]
+        );
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub fn next_on_grid(last: Mono, hash: u64, interval: Duration) -> Mono {
     let interval_us = micros(interval).max(1);
     let phase = micros(offset(hash, interval));
     let since_phase = last.0.saturating_sub(phase);
-    let passed = if last.0 < phase { 0 } else { since_phase / interval_us + 1 };
+    let passed = if last.0 < phase {
+        0
+    } else {
+        since_phase / interval_us + 1
+    };
     Mono(phase + passed * interval_us)
 }
 
@@ -35,7 +39,7 @@ pub fn next_after(last: Mono, step: Duration, now: Mono) -> (Mono, u64) {
 }
 
 fn offset(hash: u64, within: Duration) -> Duration {
-    Duration::from_micros((u128::from(hash) * u128::from(micros(within)) >> 64) as u64)
+    Duration::from_micros(((u128::from(hash) * u128::from(micros(within))) >> 64) as u64)
 }
 
 #[cfg(test)]
@@ -66,14 +70,18 @@ mod tests {
             let slot = next_on_grid(Mono(0), stable_hash(&format!("m{n}")), interval);
             per_second[(slot.0 / 1_000_000) as usize] += 1;
         }
-        assert!(per_second.iter().all(|n| (850..1150).contains(n)), "{per_second:?}");
+        assert!(
+            per_second.iter().all(|n| (850..1150).contains(n)),
+            "{per_second:?}"
+        );
     }
 
     #[test]
     fn few_series_start_within_a_second_and_many_without_a_burst() {
         let interval = Duration::from_secs(60);
         for (count, within_us) in [(5, 500_000), (10_000, 5_000_000), (1_000_000, 60_000_000)] {
-            let latest = (0..count.min(10_000)).map(|n| first_slot(Mono(0), stable_hash(&n.to_string()), interval, count).0);
+            let latest = (0..count.min(10_000))
+                .map(|n| first_slot(Mono(0), stable_hash(&n.to_string()), interval, count).0);
             assert!(latest.max().expect("some") < within_us);
         }
     }
@@ -81,7 +89,13 @@ mod tests {
     #[test]
     fn a_stall_is_not_made_up_for() {
         let step = Duration::from_secs(5);
-        assert_eq!(next_after(Mono(10_000_000), step, Mono(11_000_000)), (Mono(15_000_000), 0));
-        assert_eq!(next_after(Mono(10_000_000), step, Mono(32_000_000)), (Mono(30_000_000), 3));
+        assert_eq!(
+            next_after(Mono(10_000_000), step, Mono(11_000_000)),
+            (Mono(15_000_000), 0)
+        );
+        assert_eq!(
+            next_after(Mono(10_000_000), step, Mono(32_000_000)),
+            (Mono(30_000_000), 3)
+        );
     }
 }

@@ -22,7 +22,11 @@ impl Secret {
 
     /// `text` with every occurrence of the secret replaced by `***`: for error texts that come from elsewhere.
     pub fn redact(&self, text: &str) -> String {
-        if self.0.len() < 4 { text.to_owned() } else { text.replace(&self.0, "***") }
+        if self.0.len() < 4 {
+            text.to_owned()
+        } else {
+            text.replace(&self.0, "***")
+        }
     }
 }
 

@@ -19,8 +19,15 @@ pub struct SelfCheck {
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
-    Offline { since: Wall, reason: Reason },
-    Online { since: Wall, reason: Reason, lasted: Duration },
+    Offline {
+        since: Wall,
+        reason: Reason,
+    },
+    Online {
+        since: Wall,
+        reason: Reason,
+        lasted: Duration,
+    },
 }
 
 impl SelfCheck {
@@ -30,9 +37,14 @@ impl SelfCheck {
         self.blind = blind;
     }
 
-    /// A series became blind or was asked again with success; `blind` and `was_blind` are its new and old sight.
-    pub fn turned(&mut self, was_blind: bool, blind: bool) {
-        self.blind = (self.blind + usize::from(blind)).saturating_sub(usize::from(was_blind));
+    /// One more series is blind.
+    pub fn lost_sight(&mut self) {
+        self.blind += 1;
+    }
+
+    /// One of the blind series sees again.
+    pub fn regained_sight(&mut self) {
+        self.blind = self.blind.saturating_sub(1);
     }
 
     /// Takes one observation of a network series: None when it was conclusive, else its cause.
@@ -41,7 +53,11 @@ impl SelfCheck {
             None => {
                 self.suspect_since = None;
                 let (since, reason) = self.offline.take()?;
-                Some(Line::Online { since, lasted: at.since(since), reason })
+                Some(Line::Online {
+                    since,
+                    lasted: at.since(since),
+                    reason,
+                })
             }
             Some(reason) => {
                 let since = *self.suspect_since.get_or_insert(at);
@@ -49,7 +65,10 @@ impl SelfCheck {
                     return None;
                 }
                 self.offline = Some((since, reason.clone()));
-                Some(Line::Offline { since, reason: reason.clone() })
+                Some(Line::Offline {
+                    since,
+                    reason: reason.clone(),
+                })
             }
         }
     }

@@ -19,8 +19,14 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Up, Self::Degraded, Self::Failing, Self::Down, Self::Inconclusive];
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Up,
+        Self::Degraded,
+        Self::Failing,
+        Self::Down,
+        Self::Inconclusive,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {

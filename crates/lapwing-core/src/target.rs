@@ -21,7 +21,10 @@ pub enum Host {
 impl Host {
     /// Reads a name, an IPv4 address or an IPv6 address with or without brackets and zone.
     pub fn parse(text: &str) -> Result<Self, TargetError> {
-        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(text);
         if bare.contains(':') {
             let (addr, zone) = match bare.split_once('%') {
                 Some((addr, zone)) => (addr, Some(zone.strip_prefix("25").unwrap_or(zone).to_owned())),
@@ -46,7 +49,9 @@ impl Host {
             }
             Ok(url::Host::Ipv4(addr)) => Ok(Self::Ip(addr.into(), None)),
             Ok(url::Host::Ipv6(addr)) => Ok(Self::Ip(addr.into(), None)),
-            Err(_) => Err(TargetError::new(format!("\"{text}\" is not a host name or address"))),
+            Err(_) => Err(TargetError::new(format!(
+                "\"{text}\" is not a host name or address"
+            ))),
         }
     }
 
@@ -98,7 +103,10 @@ pub struct TargetError {
 
 impl TargetError {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self {
+            message: message.into(),
+            hint: None,
+        }
     }
 
     #[must_use]
@@ -116,7 +124,10 @@ impl Target {
             return Err(TargetError::new("the target is longer than 8192 characters"));
         }
         if text.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(TargetError::new(format!("\"{}\" holds a space or control character", text.escape_debug())));
+            return Err(TargetError::new(format!(
+                "\"{}\" holds a space or control character",
+                text.escape_debug()
+            )));
         }
         let (scheme, kind, rest) = split_scheme(text, kinds)?;
         if kind.owns_query {
@@ -138,14 +149,24 @@ impl Target {
             }
             None if matches!(kind.address, Address::OptionalHostPortPath { .. }) => (None, None),
             None => {
-                return Err(TargetError::new(format!("\"{text}\" lacks the // before the host"))
-                    .hint(format!("write {scheme}://{rest}")));
+                return Err(
+                    TargetError::new(format!("\"{text}\" lacks the // before the host"))
+                        .hint(format!("write {scheme}://{rest}")),
+                );
             }
         };
-        let port = checked_port(kind, scheme, &host, port)?;
+        let port = checked_port(kind, scheme, host.as_ref(), port)?;
         let path = checked_path(kind, path)?;
         let options = query_options(query);
-        let mut target = Self { kind, scheme, host, port, path, options, url: String::new() };
+        let mut target = Self {
+            kind,
+            scheme,
+            host,
+            port,
+            path,
+            options,
+            url: String::new(),
+        };
         target.url = target.canonical();
         Ok(target)
     }
@@ -153,17 +174,22 @@ impl Target {
     /// `host` or `host:port` for people: names without brackets and default ports left out.
     pub fn host_port(&self) -> String {
         match (&self.host, self.port) {
-            (Some(host), Some(port)) if Some(port) != self.kind.address.default_port() => format!("{host}:{port}"),
+            (Some(host), Some(port)) if Some(port) != self.kind.address.default_port() => {
+                format!("{host}:{port}")
+            }
             (Some(host), _) => host.to_string(),
             (None, _) => self.path.trim_start_matches('/').to_owned(),
         }
     }
 
     fn web(text: &str, scheme: &'static str, kind: &'static KindInfo) -> Result<Self, TargetError> {
-        let url = url::Url::parse(text).map_err(|e| TargetError::new(format!("\"{text}\" is not a URL: {e}")))?;
+        let url =
+            url::Url::parse(text).map_err(|e| TargetError::new(format!("\"{text}\" is not a URL: {e}")))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(TargetError::new("a target URL may not hold a user name or password: it is shown and stored")
-                .hint("give them as the option `auth`, for example auth = { file = \"path\" }"));
+            return Err(TargetError::new(
+                "a target URL may not hold a user name or password: it is shown and stored",
+            )
+            .hint("give them as the option `auth`, for example auth = { file = \"path\" }"));
         }
         let host = Host::parse(url.host_str().unwrap_or_default())?;
         let mut path = url.path().to_owned();
@@ -177,12 +203,26 @@ impl Target {
             None => url.as_str().to_owned(),
         };
         // A bare host reads better without the slash that it implies.
-        let url = if path == "/" { canonical.trim_end_matches('/').to_owned() } else { canonical };
-        Ok(Self { kind, scheme, host: Some(host), port, path, options: Options::default(), url })
+        let url = if path == "/" {
+            canonical.trim_end_matches('/').to_owned()
+        } else {
+            canonical
+        };
+        Ok(Self {
+            kind,
+            scheme,
+            host: Some(host),
+            port,
+            path,
+            options: Options::default(),
+            url,
+        })
     }
 
     fn canonical(&self) -> String {
-        let Some(host) = &self.host else { return format!("{}:{}", self.scheme, self.path.trim_start_matches('/')) };
+        let Some(host) = &self.host else {
+            return format!("{}:{}", self.scheme, self.path.trim_start_matches('/'));
+        };
         let port = match self.port {
             Some(port) if Some(port) != self.kind.address.default_port() => format!(":{port}"),
             _ => String::new(),
@@ -197,16 +237,25 @@ fn split_scheme<'a>(
 ) -> Result<(&'static str, &'static KindInfo, &'a str), TargetError> {
     let schemes = || kinds.iter().flat_map(|k| k.schemes.iter().map(move |s| (*s, *k)));
     let known = || schemes().map(|(s, _)| s).collect::<Vec<_>>().join(", ");
-    let Some((scheme, rest)) = text.split_once(':').filter(|(s, _)| !s.is_empty() && !s.contains(['/', '.'])) else {
-        return Err(TargetError::new(format!("\"{text}\" has no scheme"))
-            .hint(format!("write what to ask, for example icmp://{text} or tcp://{text}; schemes: {}", known())));
+    let Some((scheme, rest)) = text
+        .split_once(':')
+        .filter(|(s, _)| !s.is_empty() && !s.contains(['/', '.']))
+    else {
+        return Err(
+            TargetError::new(format!("\"{text}\" has no scheme")).hint(format!(
+                "write what to ask, for example icmp://{text} or tcp://{text}; schemes: {}",
+                known()
+            )),
+        );
     };
     let lower = scheme.to_ascii_lowercase();
     if let Some((scheme, kind)) = schemes().find(|(s, _)| *s == lower) {
         return Ok((scheme, kind, rest));
     }
     if lower == "heartbeat" {
-        return Err(TargetError::new("heartbeat targets are not in this version of Lapwing"));
+        return Err(TargetError::new(
+            "heartbeat targets are not in this version of Lapwing",
+        ));
     }
     // `example.com:443` reads as a scheme; say what was meant.
     if rest.chars().next().is_some_and(|c| c.is_ascii_digit()) && !rest.starts_with("//") {
@@ -225,7 +274,9 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let close = rest.find(']').ok_or_else(|| TargetError::new("the bracket [ is not closed"))?;
+            let close = rest
+                .find(']')
+                .ok_or_else(|| TargetError::new("the bracket [ is not closed"))?;
             (&authority[..close + 2], rest[close + 1..].strip_prefix(':'))
         }
         None if authority.matches(':').count() > 1 => {
@@ -241,7 +292,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
         None => Ok((host, None)),
         Some(text) => match text.parse::<u16>() {
             Ok(port) if port > 0 => Ok((host, Some(port))),
-            _ => Err(TargetError::new(format!("\"{text}\" is not a port")).hint("a port is a number from 1 to 65535")),
+            _ => Err(TargetError::new(format!("\"{text}\" is not a port"))
+                .hint("a port is a number from 1 to 65535")),
         },
     }
 }
@@ -249,33 +301,47 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
 fn checked_port(
     kind: &KindInfo,
     scheme: &str,
-    host: &Option<Host>,
+    host: Option<&Host>,
     port: Option<u16>,
 ) -> Result<Option<u16>, TargetError> {
     if matches!(kind.address, Address::Host) {
         return match port {
             None => Ok(None),
-            Some(port) => Err(TargetError::new(format!("{scheme} has no ports, but \":{port}\" is given"))),
+            Some(port) => Err(TargetError::new(format!(
+                "{scheme} has no ports, but \":{port}\" is given"
+            ))),
         };
     }
     match (port, kind.address.default_port(), host) {
         (Some(port), ..) => Ok(Some(port)),
         (None, Some(default), _) => Ok(Some(default)),
-        (None, None, Some(host)) => Err(TargetError::new(format!("{scheme} needs a port"))
-            .hint(format!("for example {scheme}://{host}:{}", if scheme == "tls" { 443 } else { 80 }))),
+        (None, None, Some(host)) => Err(TargetError::new(format!("{scheme} needs a port")).hint(format!(
+            "for example {scheme}://{host}:{}",
+            if scheme == "tls" { 443 } else { 80 }
+        ))),
         (None, None, None) => Ok(None),
     }
 }
 
 fn checked_path(kind: &KindInfo, path: &str) -> Result<String, TargetError> {
-    let has_path = matches!(kind.address, Address::HostPortPath { .. } | Address::OptionalHostPortPath { .. });
+    let has_path = matches!(
+        kind.address,
+        Address::HostPortPath { .. } | Address::OptionalHostPortPath { .. }
+    );
     if has_path {
-        return Ok(if path.is_empty() || path.starts_with('/') { path.to_owned() } else { format!("/{path}") });
+        return Ok(if path.is_empty() || path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/{path}")
+        });
     }
     if path.is_empty() || path == "/" {
         return Ok(String::new());
     }
-    Err(TargetError::new(format!("{} has no path, but \"{path}\" is given", kind.name)))
+    Err(TargetError::new(format!(
+        "{} has no path, but \"{path}\" is given",
+        kind.name
+    )))
 }
 
 /// `a=b&c=d` or `a=b;c=d`, percent-encoded, as options.
@@ -288,7 +354,9 @@ fn query_options(query: &str) -> Options {
 
 /// All targets that one target text stands for: a range or CIDR block where there is neither port nor path.
 pub fn expand_target(text: &str) -> Result<Vec<String>, TargetError> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Ok(vec![text.to_owned()]) };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok(vec![text.to_owned()]);
+    };
     let (authority, query) = match rest.split_once('?') {
         Some((authority, query)) => (authority, format!("?{query}")),
         None => (rest, String::new()),
@@ -300,12 +368,21 @@ pub fn expand_target(text: &str) -> Result<Vec<String>, TargetError> {
     if !range && !block {
         return Ok(vec![text.to_owned()]);
     }
-    if range && (authority.contains('/') || authority.contains("]:") || authority.rsplit(']').next().is_some_and(|t| t.contains(':'))) {
-        return Err(TargetError::new(format!("\"{text}\": a range stands only where there is neither port nor path"))
-            .hint("use hosts = [\"web[01-20].example.com\"] and {host} in the target"));
+    if range
+        && (authority.contains('/')
+            || authority.contains("]:")
+            || authority.rsplit(']').next().is_some_and(|t| t.contains(':')))
+    {
+        return Err(TargetError::new(format!(
+            "\"{text}\": a range stands only where there is neither port nor path"
+        ))
+        .hint("use hosts = [\"web[01-20].example.com\"] and {host} in the target"));
     }
     let hosts = expand_host(authority)?;
-    Ok(hosts.into_iter().map(|host| format!("{scheme}://{}{query}", bracketed(&host))).collect())
+    Ok(hosts
+        .into_iter()
+        .map(|host| format!("{scheme}://{}{query}", bracketed(&host)))
+        .collect())
 }
 
 /// All hosts that one entry of `hosts` stands for: a name, an address, a range `web[01-20].example.com`,
@@ -313,12 +390,14 @@ pub fn expand_target(text: &str) -> Result<Vec<String>, TargetError> {
 pub fn expand_host(entry: &str) -> Result<Vec<String>, TargetError> {
     let entry = entry.trim();
     if entry.contains('/') {
-        let net: IpNet = entry
-            .parse()
-            .map_err(|_| TargetError::new(format!("\"{entry}\" is not a CIDR block")).hint("for example 10.0.0.0/24"))?;
+        let net: IpNet = entry.parse().map_err(|_| {
+            TargetError::new(format!("\"{entry}\" is not a CIDR block")).hint("for example 10.0.0.0/24")
+        })?;
         return block_addresses(net);
     }
-    let Some(open) = entry.find('[') else { return Ok(vec![entry.to_owned()]) };
+    let Some(open) = entry.find('[') else {
+        return Ok(vec![entry.to_owned()]);
+    };
     let close = entry[open..].find(']').map(|c| open + c);
     let close = close.ok_or_else(|| TargetError::new(format!("\"{entry}\": the bracket [ is not closed")))?;
     let (head, body, tail) = (&entry[..open], &entry[open + 1..close], &entry[close + 1..]);
@@ -326,7 +405,8 @@ pub fn expand_host(entry: &str) -> Result<Vec<String>, TargetError> {
         return Ok(vec![entry.to_owned()]);
     }
     let bad = || {
-        TargetError::new(format!("\"{entry}\": [{body}] is not a range")).hint("for example web[01-20].example.com")
+        TargetError::new(format!("\"{entry}\": [{body}] is not a range"))
+            .hint("for example web[01-20].example.com")
     };
     let (from, to) = body.split_once('-').ok_or_else(bad)?;
     let (low, high): (u64, u64) = (from.parse().map_err(|_| bad())?, to.parse().map_err(|_| bad())?);
@@ -351,7 +431,11 @@ pub fn expand_host(entry: &str) -> Result<Vec<String>, TargetError> {
 
 /// The host as it stands in a URL: bare IPv6 gets its brackets.
 pub fn bracketed(host: &str) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 fn block_addresses(net: IpNet) -> Result<Vec<String>, TargetError> {
@@ -363,11 +447,15 @@ fn block_addresses(net: IpNet) -> Result<Vec<String>, TargetError> {
     Ok(match net {
         IpNet::V4(net) => {
             let first = u32::from(net.network());
-            (0..count as u32).map(|i| std::net::Ipv4Addr::from(first + i).to_string()).collect()
+            (0..count as u32)
+                .map(|i| std::net::Ipv4Addr::from(first + i).to_string())
+                .collect()
         }
         IpNet::V6(net) => {
             let first = u128::from(net.network());
-            (0..count as u128).map(|i| std::net::Ipv6Addr::from(first + i).to_string()).collect()
+            (0..count as u128)
+                .map(|i| std::net::Ipv6Addr::from(first + i).to_string())
+                .collect()
         }
     })
 }
@@ -381,7 +469,12 @@ fn too_many(entry: &str) -> TargetError {
 mod tests {
     use super::*;
 
-    const fn kind(name: &'static str, schemes: &'static [&'static str], address: Address, owns_query: bool) -> KindInfo {
+    const fn kind(
+        name: &'static str,
+        schemes: &'static [&'static str],
+        address: Address,
+        owns_query: bool,
+    ) -> KindInfo {
         KindInfo {
             name,
             schemes,
@@ -400,7 +493,12 @@ mod tests {
     static TCP: KindInfo = kind("tcp", &["tcp"], Address::HostPort { default: None }, false);
     static ICMP: KindInfo = kind("icmp", &["icmp", "ping"], Address::Host, false);
     static HTTPS: KindInfo = kind("https", &["https"], Address::HostPortPath { default: 443 }, true);
-    static DNS: KindInfo = kind("dns", &["dns"], Address::OptionalHostPortPath { default: 53 }, false);
+    static DNS: KindInfo = kind(
+        "dns",
+        &["dns"],
+        Address::OptionalHostPortPath { default: 53 },
+        false,
+    );
     static KINDS: [&KindInfo; 4] = [&TCP, &ICMP, &HTTPS, &DNS];
 
     #[test]
@@ -413,8 +511,14 @@ mod tests {
             ("https://Example.com", "https://example.com"),
             ("https://example.com/a?b=c#d", "https://example.com/a?b=c"),
             ("dns:example.com?type=AAAA", "dns:example.com"),
-            ("dns://192.0.2.1/example.com?type=A;class=IN", "dns://192.0.2.1/example.com"),
-            ("dns://192.0.2.1:5353/example.com", "dns://192.0.2.1:5353/example.com"),
+            (
+                "dns://192.0.2.1/example.com?type=A;class=IN",
+                "dns://192.0.2.1/example.com",
+            ),
+            (
+                "dns://192.0.2.1:5353/example.com",
+                "dns://192.0.2.1:5353/example.com",
+            ),
             ("tcp://bücher.example:80", "tcp://xn--bcher-kva.example:80"),
         ] {
             match Target::parse(text, &KINDS) {
@@ -454,7 +558,10 @@ mod tests {
         assert_eq!(expand_host("10.0.0.0/24").unwrap().len(), 256);
         assert_eq!(expand_host("2001:db8::/126").unwrap()[3], "2001:db8::3");
         assert!(expand_host("10.0.0.0/8").is_err());
-        assert_eq!(expand_target("icmp://10.0.0.0/30?count=2").unwrap()[1], "icmp://10.0.0.1?count=2");
+        assert_eq!(
+            expand_target("icmp://10.0.0.0/30?count=2").unwrap()[1],
+            "icmp://10.0.0.1?count=2"
+        );
         assert_eq!(expand_target("icmp://[::1]").unwrap(), ["icmp://[::1]"]);
         assert_eq!(expand_target("https://x/a[1-2]").unwrap(), ["https://x/a[1-2]"]);
         assert!(expand_target("tcp://web[1-2]:80").is_err());

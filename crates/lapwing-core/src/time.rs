@@ -49,8 +49,11 @@ impl Wall {
 
     /// As a calendar instant. Values outside jiff's range (years -9999 to 9999) are clamped to its ends.
     pub fn timestamp(self) -> Timestamp {
-        Timestamp::from_microsecond(self.0)
-            .unwrap_or(if self.0 < 0 { Timestamp::MIN } else { Timestamp::MAX })
+        Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
+            Timestamp::MIN
+        } else {
+            Timestamp::MAX
+        })
     }
 
     /// RFC 3339 with microseconds, in UTC: `2026-11-20T14:51:19.000000Z`.
@@ -66,6 +69,7 @@ impl Wall {
     }
 
     /// The next full hour of the clocks in `zone`, after this moment.
+    #[must_use]
     pub fn next_clock_hour(self, zone: &TimeZone) -> Self {
         let offset = i64::from(zone.to_offset(self.timestamp()).seconds()).rem_euclid(3600);
         let hour = (self.0.div_euclid(1_000_000) + offset).div_euclid(3600) + 1;
@@ -115,7 +119,9 @@ impl AddAssign<Duration> for Mono {
 
 /// Whole microseconds, saturating far beyond any length that a person writes.
 pub fn micros(length: Duration) -> u64 {
-    u64::try_from(length.as_micros()).unwrap_or(u64::MAX).min(i64::MAX as u64)
+    u64::try_from(length.as_micros())
+        .unwrap_or(u64::MAX)
+        .min(i64::MAX as u64)
 }
 
 /// Why a text is not a length of time.
@@ -132,11 +138,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
         return Err(bad());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(bad)?;
         let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
         let unit_and_rest = rest[digits..].trim_start();
-        let unit_len =
-            unit_and_rest.find(|c: char| !c.is_alphabetic()).unwrap_or(unit_and_rest.len());
+        let unit_len = unit_and_rest
+            .find(|c: char| !c.is_alphabetic())
+            .unwrap_or(unit_and_rest.len());
         let micros_per_unit = match &unit_and_rest[..unit_len] {
             "us" | "µs" => 1.0,
             "ms" => 1e3,
@@ -165,9 +174,14 @@ pub fn short(length: Duration) -> String {
     }
     let mut rest = total;
     let mut text = String::new();
-    for (unit, size) in
-        [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)]
-    {
+    for (unit, size) in [
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("m", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1_000),
+        ("us", 1),
+    ] {
         let count = rest / size;
         if count > 0 {
             text.push_str(&format!("{count}{unit}"));
@@ -210,9 +224,13 @@ mod tests {
 
     #[test]
     fn durations_round_trip() {
-        for (text, micros_expected) in
-            [("30s", 30_000_000), ("900ms", 900_000), ("1h30m", 5_400_000_000), ("30d", 2_592_000_000_000), ("0.2s", 200_000)]
-        {
+        for (text, micros_expected) in [
+            ("30s", 30_000_000),
+            ("900ms", 900_000),
+            ("1h30m", 5_400_000_000),
+            ("30d", 2_592_000_000_000),
+            ("0.2s", 200_000),
+        ] {
             assert_eq!(micros(parse_duration(text).unwrap()), micros_expected, "{text}");
         }
         assert_eq!(short(Duration::from_secs(5400)), "1h30m");
@@ -224,7 +242,13 @@ mod tests {
 
     #[test]
     fn measured_keeps_three_digits() {
-        for (us, text) in [(873, "873µs"), (1_234, "1.23ms"), (12_345, "12.3ms"), (123_456, "123ms"), (1_020_000, "1.02s")] {
+        for (us, text) in [
+            (873, "873µs"),
+            (1_234, "1.23ms"),
+            (12_345, "12.3ms"),
+            (123_456, "123ms"),
+            (1_020_000, "1.02s"),
+        ] {
             assert_eq!(measured(Duration::from_micros(us)), text);
         }
     }
@@ -233,6 +257,9 @@ mod tests {
     fn clock_hours_follow_the_zone() {
         let kathmandu = TimeZone::fixed(jiff::tz::Offset::from_seconds(5 * 3600 + 45 * 60).unwrap());
         let edge = Wall(15 * 60 * 1_000_000); // 00:15 UTC is 06:00 there
-        assert_eq!(edge.clock_hour(&kathmandu) - Wall(edge.0 - 1).clock_hour(&kathmandu), 1);
+        assert_eq!(
+            edge.clock_hour(&kathmandu) - Wall(edge.0 - 1).clock_hour(&kathmandu),
+            1
+        );
     }
 }

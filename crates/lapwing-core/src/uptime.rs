@@ -53,7 +53,10 @@ fn length(interval: &Interval) -> u64 {
 fn merged(window: Interval, intervals: &[Interval]) -> Vec<Interval> {
     let mut cut: Vec<Interval> = intervals
         .iter()
-        .map(|i| Interval { from: i.from.max(window.from), to: i.to.min(window.to) })
+        .map(|i| Interval {
+            from: i.from.max(window.from),
+            to: i.to.min(window.to),
+        })
         .filter(|i| i.from < i.to)
         .collect();
     cut.sort_by_key(|i| i.from);
@@ -73,7 +76,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn at(from: i64, to: i64) -> Interval {
-        Interval { from: Wall(from), to: Wall(to) }
+        Interval {
+            from: Wall(from),
+            to: Wall(to),
+        }
     }
 
     #[test]
@@ -81,7 +87,11 @@ mod tests {
         let uptime = Uptime::of(at(0, 100), &[at(10, 30), at(-5, 2)], &[at(20, 40), at(90, 200)]);
         assert_eq!(
             uptime,
-            Uptime { up: Duration::from_micros(58), down: Duration::from_micros(12), unknown: Duration::from_micros(30) }
+            Uptime {
+                up: Duration::from_micros(58),
+                down: Duration::from_micros(12),
+                unknown: Duration::from_micros(30)
+            }
         );
         assert_eq!(Uptime::of(at(0, 10), &[], &[at(0, 10)]).percent(), None);
     }

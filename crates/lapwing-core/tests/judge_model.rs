@@ -30,7 +30,11 @@ fn naive(rule: DownRule, results: &[u8]) -> (Vec<Told>, State) {
         }
         known.push((at, *letter == b'F'));
         let open = told.last().is_some_and(|t| t.ended.is_none());
-        if open { close(rule, &known, &mut told) } else { declare(rule, &known, &mut told) }
+        if open {
+            close(rule, &known, &mut told);
+        } else {
+            declare(rule, &known, &mut told);
+        }
     }
     let state = match (results.last(), known.last(), told.last()) {
         (Some(b'I'), ..) => State::Inconclusive,
@@ -48,7 +52,9 @@ fn declare(rule: DownRule, known: &[(i64, bool)], told: &mut Vec<Told>) {
         DownRule::Off => None,
         DownRule::Consecutive { failures, .. } => {
             let streak: Vec<_> = known.iter().rev().take_while(|(_, failed)| *failed).collect();
-            (streak.len() >= failures as usize).then(|| streak.last().map(|(at, _)| *at)).flatten()
+            (streak.len() >= failures as usize)
+                .then(|| streak.last().map(|(at, _)| *at))
+                .flatten()
         }
         DownRule::Window { of, fail, .. } => {
             let held = &known[known.len().saturating_sub(of as usize)..];
@@ -60,27 +66,46 @@ fn declare(rule: DownRule, known: &[(i64, bool)], told: &mut Vec<Told>) {
         }
     };
     if let (Some(began), Some((declared, _))) = (began, known.last()) {
-        let last_up = known.iter().rev().find(|(at, f)| !f && *at < began).map(|(at, _)| *at);
-        told.push(Told { began, last_up, declared: *declared, ended: None, last_failure: *declared });
+        let last_up = known
+            .iter()
+            .rev()
+            .find(|(at, f)| !f && *at < began)
+            .map(|(at, _)| *at);
+        told.push(Told {
+            began,
+            last_up,
+            declared: *declared,
+            ended: None,
+            last_failure: *declared,
+        });
     }
 }
 
 fn close(rule: DownRule, known: &[(i64, bool)], told: &mut [Told]) {
     let Some(outage) = told.last_mut() else { return };
     let since: Vec<_> = known.iter().filter(|(at, _)| *at > outage.declared).collect();
-    let last_failure = known.iter().rev().find(|(_, f)| *f).map_or(outage.declared, |(at, _)| *at);
+    let last_failure = known
+        .iter()
+        .rev()
+        .find(|(_, f)| *f)
+        .map_or(outage.declared, |(at, _)| *at);
     outage.last_failure = last_failure;
     let successes = since.iter().rev().take_while(|(_, f)| !f).count();
     let over = match rule {
         DownRule::Off => false,
-        DownRule::Consecutive { successes: wanted, .. } => successes >= wanted as usize,
+        DownRule::Consecutive {
+            successes: wanted, ..
+        } => successes >= wanted as usize,
         DownRule::Window { of, recover, .. } => {
             let held = &known[known.len().saturating_sub(of as usize)..];
             successes > 0 && held.iter().filter(|(_, f)| *f).count() <= recover as usize
         }
     };
     if over {
-        outage.ended = known.iter().find(|(at, f)| !f && *at > last_failure).map(|(at, _)| *at);
+        outage.ended = known
+            .iter()
+            .find(|(at, f)| !f && *at > last_failure)
+            .map(|(at, _)| *at);
     }
 }
 
@@ -91,11 +116,19 @@ fn observation(at: i64, letter: u8) -> Observation {
         b'F' => Outcome::Down(reason),
         _ => Outcome::Inconclusive(Reason::new("ours.no_route", "no route")),
     };
-    Observation { at: Wall(at), took: Duration::ZERO, outcome, sample: Sample::default() }
+    Observation {
+        at: Wall(at),
+        took: Duration::ZERO,
+        outcome,
+        sample: Sample::default(),
+    }
 }
 
 fn judged(rule: DownRule, results: &[u8]) -> (Vec<Told>, State) {
-    let policy = Policy { rule, ..Policy::default() };
+    let policy = Policy {
+        rule,
+        ..Policy::default()
+    };
     let mut standing = Standing::new(Wall(-1));
     let mut told: Vec<Told> = Vec::new();
     for (at, letter) in (0i64..).zip(results) {
@@ -105,8 +138,17 @@ fn judged(rule: DownRule, results: &[u8]) -> (Vec<Told>, State) {
                 Happening::Down => {
                     let outage = standing.outage.as_ref().expect("declared");
                     let last_up = outage.last_up.map(|w| w.0);
-                    assert_eq!(outage.begin_uncertainty, last_up.map(|up| Duration::from_micros((outage.began.0 - up) as u64)));
-                    told.push(Told { began: outage.began.0, last_up, declared: at, ended: None, last_failure: at });
+                    assert_eq!(
+                        outage.begin_uncertainty,
+                        last_up.map(|up| Duration::from_micros((outage.began.0 - up) as u64))
+                    );
+                    told.push(Told {
+                        began: outage.began.0,
+                        last_up,
+                        declared: at,
+                        ended: None,
+                        last_failure: at,
+                    });
                 }
                 Happening::Up(outage) => {
                     let end = outage.end.expect("ended");
@@ -117,7 +159,9 @@ fn judged(rule: DownRule, results: &[u8]) -> (Vec<Told>, State) {
                 other => panic!("{other:?}"),
             }
         }
-        if let (Some(last), Some(failure), true) = (told.last_mut(), standing.last_failure, standing.is_down()) {
+        if let (Some(last), Some(failure), true) =
+            (told.last_mut(), standing.last_failure, standing.is_down())
+        {
             last.last_failure = failure.0;
         }
     }
@@ -146,7 +190,9 @@ fn every_short_string_of_results_under_every_small_rule() {
     const LENGTH: u32 = 9;
     for rule in rules() {
         for code in 0..3u32.pow(LENGTH) {
-            let results: Vec<u8> = (0..LENGTH).map(|i| b"SFI"[(code / 3u32.pow(i) % 3) as usize]).collect();
+            let results: Vec<u8> = (0..LENGTH)
+                .map(|i| b"SFI"[(code / 3u32.pow(i) % 3) as usize])
+                .collect();
             let (expected, got) = (naive(rule, &results), judged(rule, &results));
             assert_eq!(got, expected, "{rule:?} {}", String::from_utf8_lossy(&results));
         }

@@ -26,8 +26,15 @@ const SECOND: u64 = 1_000_000;
 const SERIES: usize = 6;
 
 /// Seeds run on every test; `LAPWING_SIM_SEEDS` asks for more.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a long night's run is asked for from outside"
+)]
 fn seeds() -> u64 {
-    std::env::var("LAPWING_SIM_SEEDS").ok().and_then(|v| v.parse().ok()).unwrap_or(60)
+    std::env::var("LAPWING_SIM_SEEDS")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(60)
 }
 
 #[test]
@@ -38,7 +45,10 @@ fn nothing_is_lost_and_nothing_is_told_twice() {
         world.run();
         told += world.check();
     }
-    assert!(told > 500, "the world is too quiet to prove anything: {told} messages");
+    assert!(
+        told > 500,
+        "the world is too quiet to prove anything: {told} messages"
+    );
 }
 
 /// What is durable.
@@ -89,8 +99,16 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let now = Now { wall: Wall(1_790_000_000_000_000), mono: Mono(SECOND) };
-        let lookout = Lookout::new(seed, |event| event.kind.as_str().to_owned(), Restored::default(), now);
+        let now = Now {
+            wall: Wall(1_790_000_000_000_000),
+            mono: Mono(SECOND),
+        };
+        let lookout = Lookout::new(
+            seed,
+            |event| event.kind.as_str().to_owned(),
+            Restored::default(),
+            now,
+        );
         let mut world = Self {
             seed,
             rng: Rng::new(seed),
@@ -115,7 +133,10 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        Now { wall: Wall(self.mono as i64 + self.wall_offset), mono: Mono(self.mono) }
+        Now {
+            wall: Wall(self.mono as i64 + self.wall_offset),
+            mono: Mono(self.mono),
+        }
     }
 
     fn run(&mut self) {
@@ -132,8 +153,12 @@ impl World {
             self.mono = wake.min(parcel).max(self.mono + 1);
             let now = self.now();
             while self.coming.peek().is_some_and(|r| r.0.0 <= self.mono) {
-                let Some(std::cmp::Reverse((_, number))) = self.coming.pop() else { break };
-                let Some((life, what)) = self.parcels.remove(&number) else { continue };
+                let Some(std::cmp::Reverse((_, number))) = self.coming.pop() else {
+                    break;
+                };
+                let Some((life, what)) = self.parcels.remove(&number) else {
+                    continue;
+                };
                 if life != self.life {
                     continue;
                 }
@@ -182,7 +207,8 @@ impl World {
             match effect {
                 Effect::Probe { series, run, .. } => self.probe(&series, run),
                 Effect::Sample { series, observation } => {
-                    self.history.push((Arc::clone(&series.key), (*observation).clone(), self.mono));
+                    self.history
+                        .push((Arc::clone(&series.key), (*observation).clone(), self.mono));
                 }
                 Effect::Commit(changes) => changes.into_iter().for_each(|c| self.disk.apply(c)),
                 Effect::Announce(_) => {}
@@ -202,7 +228,12 @@ impl World {
         } else {
             Outcome::Up
         };
-        let observation = Observation { at, took: Duration::from_micros(took), outcome, sample: Sample::default() };
+        let observation = Observation {
+            at,
+            took: Duration::from_micros(took),
+            outcome,
+            sample: Sample::default(),
+        };
         self.post(took, Coming::Answer(run, observation));
     }
 
@@ -215,12 +246,25 @@ impl World {
             let inbox = self.got.entry(Arc::clone(&delivery.notifier)).or_default();
             for notice in &delivery.notices {
                 let lane = Arc::clone(&notice.lane);
-                inbox.push(Got { id: notice.id.to_string(), kind: notice.kind, lane, resent: delivery.resent });
+                inbox.push(Got {
+                    id: notice.id.to_string(),
+                    kind: notice.kind,
+                    lane,
+                    resent: delivery.resent,
+                });
             }
         }
         let receipt = if refused || lost_answer {
-            let retry = if self.rng.below(3) == 0 { Retry::After(Duration::from_secs(20)) } else { Retry::Backoff };
-            Receipt::Failed { retry, message: "no".to_owned(), maybe_arrived: lost_answer }
+            let retry = if self.rng.below(3) == 0 {
+                Retry::After(Duration::from_secs(20))
+            } else {
+                Retry::Backoff
+            };
+            Receipt::Failed {
+                retry,
+                message: "no".to_owned(),
+                maybe_arrived: lost_answer,
+            }
         } else {
             Receipt::Delivered
         };
@@ -230,7 +274,8 @@ impl World {
     fn post(&mut self, after: u64, what: Coming) {
         self.next_parcel += 1;
         self.parcels.insert(self.next_parcel, (self.life, what));
-        self.coming.push(std::cmp::Reverse((self.mono + after, self.next_parcel)));
+        self.coming
+            .push(std::cmp::Reverse((self.mono + after, self.next_parcel)));
     }
 
     /// Kill -9 and a start some time later. Effects not carried out are gone; history lost its last second.
@@ -242,15 +287,30 @@ impl World {
         self.mono += self.rng.below(120) * SECOND;
         let now = self.now();
         let restored = Restored {
-            standings: self.disk.standings.iter().map(|(k, s)| (Arc::clone(k), s.clone())).collect(),
+            standings: self
+                .disk
+                .standings
+                .iter()
+                .map(|(k, s)| (Arc::clone(k), s.clone()))
+                .collect(),
             rows: self.disk.rows.values().cloned().collect(),
             watch: self.disk.watch,
         };
-        self.lookout = Lookout::new(self.seed + self.life, |event| event.kind.as_str().to_owned(), restored, now);
+        self.lookout = Lookout::new(
+            self.seed + self.life,
+            |event| event.kind.as_str().to_owned(),
+            restored,
+            now,
+        );
         self.lookout.handle(Input::Plan(plan(self.seed)), now);
         for (series, seen) in self.lookout.replay_from() {
             let newer = |o: &Observation| seen.is_none_or(|seen| o.at > seen);
-            let tail: Vec<_> = self.history.iter().filter(|(k, o, _)| *k == series.key && newer(o)).cloned().collect();
+            let tail: Vec<_> = self
+                .history
+                .iter()
+                .filter(|(k, o, _)| *k == series.key && newer(o))
+                .cloned()
+                .collect();
             for (series, observation, _) in tail {
                 self.lookout.handle(Input::Replayed { series, observation }, now);
             }
@@ -261,12 +321,20 @@ impl World {
     fn check(&self) -> usize {
         let seed = self.seed;
         assert!(self.lookout.is_quiet(), "seed {seed}: messages are left");
-        assert!(self.disk.rows.is_empty(), "seed {seed}: rows are left on the disk");
+        assert!(
+            self.disk.rows.is_empty(),
+            "seed {seed}: rows are left on the disk"
+        );
         assert!(self.disk.dead.is_empty(), "seed {seed}: dead letters");
         for ((series, began), outage) in &self.disk.outages {
             assert_eq!(*began, outage.began.0, "seed {seed}: {series}");
-            let end = outage.end.unwrap_or_else(|| panic!("seed {seed}: {series}: an outage never ended"));
-            assert!(end.at >= outage.began, "seed {seed}: {series}: ended before it began");
+            let end = outage
+                .end
+                .unwrap_or_else(|| panic!("seed {seed}: {series}: an outage never ended"));
+            assert!(
+                end.at >= outage.began,
+                "seed {seed}: {series}: ended before it began"
+            );
         }
         let mut total = 0;
         for (notifier, inbox) in &self.got {
@@ -279,7 +347,10 @@ impl World {
     }
 
     fn check_lane(&self, notifier: &str, lane: &Arc<str>, inbox: &[Got]) -> usize {
-        let place = format!("seed {} ({} crashes): {lane} to {notifier}", self.seed, self.crashes);
+        let place = format!(
+            "seed {} ({} crashes): {lane} to {notifier}",
+            self.seed, self.crashes
+        );
         let mut seen: Vec<&Got> = Vec::new();
         for got in inbox.iter().filter(|g| g.lane == *lane) {
             match seen.iter().find(|s| s.id == got.id) {
@@ -330,21 +401,40 @@ impl Disk {
 fn plan(seed: u64) -> Plan {
     let series = (0..SERIES).map(|n| {
         let rule = match (seed as usize + n) % 3 {
-            0 => DownRule::Consecutive { failures: 3, successes: 1 },
-            1 => DownRule::Consecutive { failures: 1, successes: 2 },
-            _ => DownRule::Window { of: 6, fail: 3, recover: 1 },
+            0 => DownRule::Consecutive {
+                failures: 3,
+                successes: 1,
+            },
+            1 => DownRule::Consecutive {
+                failures: 1,
+                successes: 2,
+            },
+            _ => DownRule::Window {
+                of: 6,
+                fail: 3,
+                recover: 1,
+            },
         };
         let policy = Policy {
             interval: Duration::from_secs(30),
             retry_interval: Duration::from_secs(10),
             recovery_interval: Duration::from_secs(5),
             rule,
-            reset_failures: if n % 2 == 0 { ResetFailures::Hourly } else { ResetFailures::Never },
+            reset_failures: if n % 2 == 0 {
+                ResetFailures::Hourly
+            } else {
+                ResetFailures::Never
+            },
             remind: vec![Duration::from_secs(60), Duration::from_secs(300)],
             ..Policy::default()
         };
         let notify = vec!["ops".into(), "phone".into()];
-        let monitor = Arc::new(Monitor { name: format!("m{n}"), labels: Vec::new(), policy, notify });
+        let monitor = Arc::new(Monitor {
+            name: format!("m{n}"),
+            labels: Vec::new(),
+            policy,
+            notify,
+        });
         Arc::new(Series {
             key: format!("m{n}").into(),
             name: format!("m{n}"),
@@ -364,5 +454,9 @@ fn plan(seed: u64) -> Plan {
         local: false,
     };
     let limit = Some((3, Duration::from_secs(60)));
-    Plan { series: series.collect(), notifiers: vec![notifier("ops", None), notifier("phone", limit)], zone: None }
+    Plan {
+        series: series.collect(),
+        notifiers: vec![notifier("ops", None), notifier("phone", limit)],
+        zone: None,
+    }
 }

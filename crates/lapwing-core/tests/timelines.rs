@@ -1,5 +1,7 @@
 //! Timelines as data: what happens, second by second, and what is told. Each file in `timelines/` is one story.
 
+#![expect(clippy::disallowed_methods, reason = "the stories lie in files")]
+
 use std::{fmt::Write as _, fs, path::Path, sync::Arc, time::Duration};
 
 use lapwing_core::{
@@ -58,7 +60,10 @@ struct Keys {
 #[test]
 fn stories() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/timelines");
-    let mut files: Vec<_> = fs::read_dir(folder).expect("folder").map(|f| f.expect("file").path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .expect("folder")
+        .map(|f| f.expect("file").path())
+        .collect();
     files.sort();
     assert!(files.len() >= 10, "the stories are gone");
     let mut wrong = String::new();
@@ -68,7 +73,13 @@ fn stories() {
         let (told, probes) = Teller::new(&story).play();
         if told != story.told || story.probes.as_ref().is_some_and(|p| *p != probes) {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            write!(wrong, "\n== {name}: {}\ntold:\n  {}\nprobes: {probes:?}", story.about, told.join("\n  ")).expect("string");
+            write!(
+                wrong,
+                "\n== {name}: {}\ntold:\n  {}\nprobes: {probes:?}",
+                story.about,
+                told.join("\n  ")
+            )
+            .expect("string");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -100,19 +111,39 @@ fn plan(story: &Story) -> Plan {
     let rule = match (keys.window, keys.failure_threshold.unwrap_or(3)) {
         (Some((of, fail, recover)), _) => DownRule::Window { of, fail, recover },
         (None, 0) => DownRule::Off,
-        (None, failures) => DownRule::Consecutive { failures, successes: keys.recovery_threshold.unwrap_or(1) },
+        (None, failures) => DownRule::Consecutive {
+            failures,
+            successes: keys.recovery_threshold.unwrap_or(1),
+        },
     };
     let policy = Policy {
         interval,
         retry_interval,
         recovery_interval: duration(&keys.recovery_interval).unwrap_or(retry_interval),
         rule,
-        reset_failures: if keys.reset_failures == "hourly" { ResetFailures::Hourly } else { ResetFailures::Never },
-        loss: keys.loss.map(|(window, change, min)| LossPolicy { window, change_milli: change * 1000, min }),
-        remind: keys.remind.iter().map(|t| parse_duration(t).expect("duration")).collect(),
+        reset_failures: if keys.reset_failures == "hourly" {
+            ResetFailures::Hourly
+        } else {
+            ResetFailures::Never
+        },
+        loss: keys.loss.map(|(window, change, min)| LossPolicy {
+            window,
+            change_milli: change * 1000,
+            min,
+        }),
+        remind: keys
+            .remind
+            .iter()
+            .map(|t| parse_duration(t).expect("duration"))
+            .collect(),
         zone: zone.clone(),
     };
-    let monitor = Arc::new(Monitor { name: "web".to_owned(), labels: Vec::new(), policy, notify: vec!["ops".into()] });
+    let monitor = Arc::new(Monitor {
+        name: "web".to_owned(),
+        labels: Vec::new(),
+        policy,
+        notify: vec!["ops".into()],
+    });
     let series = Series {
         key: "web".into(),
         name: "web".to_owned(),
@@ -123,16 +154,37 @@ fn plan(story: &Story) -> Plan {
         loopback: false,
         overlaps: false,
     };
-    let ops = NotifierPolicy { name: "ops".into(), on: None, rate_limit: None, give_up: Duration::from_secs(1), local: true };
-    Plan { series: vec![Arc::new(series)], notifiers: vec![ops], zone: Some(zone) }
+    let ops = NotifierPolicy {
+        name: "ops".into(),
+        on: None,
+        rate_limit: None,
+        give_up: Duration::from_secs(1),
+        local: true,
+    };
+    Plan {
+        series: vec![Arc::new(series)],
+        notifiers: vec![ops],
+        zone: Some(zone),
+    }
 }
 
 impl<'a> Teller<'a> {
     fn new(story: &'a Story) -> Self {
-        let now = Now { wall: Wall(story.start.as_microsecond()), mono: Mono(1_000_000_000) };
+        let now = Now {
+            wall: Wall(story.start.as_microsecond()),
+            mono: Mono(1_000_000_000),
+        };
         let mut lookout = Lookout::new(1, |_| String::new(), Restored::default(), now);
         lookout.handle(Input::Plan(plan(story)), now);
-        Self { story, lookout, stored: Store::default(), history: Vec::new(), told: Vec::new(), probes: Vec::new(), wall_step: 0 }
+        Self {
+            story,
+            lookout,
+            stored: Store::default(),
+            history: Vec::new(),
+            told: Vec::new(),
+            probes: Vec::new(),
+            wall_step: 0,
+        }
     }
 
     fn now(&self, second: u64, millis: u64) -> Now {
@@ -150,7 +202,12 @@ impl<'a> Teller<'a> {
                 let now = self.now(second, 0);
                 self.lookout.handle(Input::ClockStep(by * 1_000_000), now);
             }
-            if self.story.crash.iter().any(|(killed, started)| (*killed..*started).contains(&second)) {
+            if self
+                .story
+                .crash
+                .iter()
+                .any(|(killed, started)| (*killed..*started).contains(&second))
+            {
                 continue;
             }
             if let Some((killed, _)) = self.story.crash.iter().find(|(_, started)| *started == second) {
@@ -190,7 +247,13 @@ impl<'a> Teller<'a> {
                     Effect::Announce(event) => self.tell(second, &event),
                     Effect::Deliver(delivery) => {
                         let receipt = lapwing_core::outbox::Receipt::Delivered;
-                        self.lookout.handle(Input::Receipt { delivery: delivery.number, receipt }, now);
+                        self.lookout.handle(
+                            Input::Receipt {
+                                delivery: delivery.number,
+                                receipt,
+                            },
+                            now,
+                        );
                     }
                 }
             }
@@ -217,20 +280,39 @@ impl<'a> Teller<'a> {
     /// Killed and started again: what is stored, then what history knows, which is all but the last second.
     fn restart(&mut self, killed: u64, second: u64) {
         let now = self.now(second, 0);
-        let standings = self.stored.standing.clone().map(|s| (Arc::from("web"), s)).into_iter().collect();
-        let restored = Restored { standings, rows: Vec::new(), watch: self.stored.watch };
+        let standings = self
+            .stored
+            .standing
+            .clone()
+            .map(|s| (Arc::from("web"), s))
+            .into_iter()
+            .collect();
+        let restored = Restored {
+            standings,
+            rows: Vec::new(),
+            watch: self.stored.watch,
+        };
         self.lookout = Lookout::new(second, |_| String::new(), restored, now);
         self.lookout.handle(Input::Plan(plan(self.story)), now);
         let durable = self.now(killed, 0).wall - Duration::from_secs(1);
         for observation in self.history.iter().filter(|o| o.at <= durable) {
-            let input = Input::Replayed { series: "web".into(), observation: observation.clone() };
+            let input = Input::Replayed {
+                series: "web".into(),
+                observation: observation.clone(),
+            };
             self.lookout.handle(input, now);
         }
         self.hands(second, now);
     }
 
     fn truth(&self, second: u64) -> Outcome {
-        let word = self.story.truth.iter().rev().find(|(from, _)| *from <= second).map_or("up", |(_, w)| w.as_str());
+        let word = self
+            .story
+            .truth
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= second)
+            .map_or("up", |(_, w)| w.as_str());
         match word {
             "up" => Outcome::Up,
             "down" => Outcome::Down(Reason::new("connect.refused", "connection refused")),

@@ -29,14 +29,25 @@ pub enum BookError {
 pub fn operations(change: &Change, ops: &mut Vec<Op>) {
     match change {
         Change::Standing { series, standing } => {
-            ops.push(record::put(&space::series(series), &StandingRecord::from(&**standing)));
+            ops.push(record::put(
+                &space::series(series),
+                &StandingRecord::from(&**standing),
+            ));
         }
         Change::Forget { series } => ops.push(Op::Delete(space::series(series))),
         Change::Outage { series, outage } => {
-            ops.push(record::put(&space::outage(series, outage.began), &OutageRecord::from(&**outage)));
+            ops.push(record::put(
+                &space::outage(series, outage.began),
+                &OutageRecord::from(&**outage),
+            ));
         }
         Change::OutageMoved { series, began } => ops.push(Op::Delete(space::outage(series, *began))),
-        Change::Unknown { series, state, from, to } => {
+        Change::Unknown {
+            series,
+            state,
+            from,
+            to,
+        } => {
             let span = UnknownSpan {
                 from: (*from).into(),
                 to: Some((*to).into()),
@@ -45,11 +56,18 @@ pub fn operations(change: &Change, ops: &mut Vec<Op>) {
             ops.push(record::put(&space::span(series, *from), &span));
         }
         Change::Watch { started, until } => {
-            let run = Run { from: (*started).into(), alive: (*until).into(), ended: None };
+            let run = Run {
+                from: (*started).into(),
+                alive: (*until).into(),
+                ended: None,
+            };
             ops.push(record::put(&space::run(*started), &run));
         }
         Change::Outbox(RowChange::Put(row)) => {
-            ops.push(record::put(&space::outbox(&row_name(row.order)), &RowRecord::from(row)));
+            ops.push(record::put(
+                &space::outbox(&row_name(row.order)),
+                &RowRecord::from(row),
+            ));
         }
         Change::Outbox(RowChange::Remove(order)) => ops.push(Op::Delete(space::outbox(&row_name(*order)))),
         Change::Outbox(RowChange::Dead(row, why)) => {
@@ -76,7 +94,11 @@ pub fn restore(ledger: &dyn Ledger) -> Result<Restored, BookError> {
         rows.extend(record::read::<RowRecord>(&entry)?.row());
     }
     let watch = runs(ledger)?.pop();
-    Ok(Restored { standings, rows, watch })
+    Ok(Restored {
+        standings,
+        rows,
+        watch,
+    })
 }
 
 /// When this program watched: start and last sign of life of every run, oldest first.
@@ -115,7 +137,12 @@ pub fn all_unknown(ledger: &dyn Ledger) -> Result<Vec<(String, String, Wall, Wal
     for entry in ledger.prefix(&space::all_spans())?.0 {
         if let Some((series, from)) = space::series_and_time(&entry.key) {
             let span: UnknownSpan = record::read(&entry)?;
-            spans.push((series, span.cause, from, span.to.map_or(from, |StoredWall(to)| Wall(to))));
+            spans.push((
+                series,
+                span.cause,
+                from,
+                span.to.map_or(from, |StoredWall(to)| Wall(to)),
+            ));
         }
     }
     Ok(spans)

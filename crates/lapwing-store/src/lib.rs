@@ -8,9 +8,9 @@ mod contract;
 mod disk;
 mod error;
 mod history;
+mod keys;
 #[cfg(test)]
 mod kill;
-mod keys;
 mod ledger;
 mod mem;
 mod pack;
@@ -19,7 +19,8 @@ mod rollup;
 mod standing;
 
 pub use disk::{
-    DataDir, DiskHistory, DiskLedger, HISTORY_FILE, LEDGER_FILE, LOCK_FILE, ReadDir, Restored, quarantine, restore,
+    DataDir, DiskHistory, DiskLedger, HISTORY_FILE, LEDGER_FILE, LOCK_FILE, ReadDir, Restored, quarantine,
+    restore,
 };
 pub use error::StoreError;
 pub use history::{Class, Folded, History, Point, Retained, Row, Wanted, limits};

@@ -72,7 +72,10 @@ impl Record for StandingRecord {
 impl From<&Standing> for StandingRecord {
     fn from(it: &Standing) -> Self {
         let told = it.loss.told();
-        let runs = it.loss.runs().map(|(lost, n)| if lost { -i64::from(n) } else { i64::from(n) });
+        let runs = it
+            .loss
+            .runs()
+            .map(|(lost, n)| if lost { -i64::from(n) } else { i64::from(n) });
         Self {
             state: it.state.to_string(),
             since: it.since.into(),
@@ -84,11 +87,18 @@ impl From<&Standing> for StandingRecord {
             success_before: it.success_before.map(Into::into),
             successes: it.successes,
             first_success: it.first_success.map(Into::into),
-            window: it.window.iter().map(|(at, failed)| ((*at).into(), *failed)).collect(),
+            window: it
+                .window
+                .iter()
+                .map(|(at, failed)| ((*at).into(), *failed))
+                .collect(),
             window_before: it.window_before.map(Into::into),
             recovered_at: it.recovered_at.map(Into::into),
             outage: it.outage.as_ref().map(Into::into),
-            degraded: it.degraded.as_ref().map(|(at, reason)| ((*at).into(), reason.into())),
+            degraded: it
+                .degraded
+                .as_ref()
+                .map(|(at, reason)| ((*at).into(), reason.into())),
             loss: runs.collect(),
             loss_told: (told.lost > 0).then_some((told.lost, told.held)),
             inconclusive: it.inconclusive,
@@ -101,7 +111,10 @@ impl From<&Standing> for StandingRecord {
 
 impl From<StandingRecord> for Standing {
     fn from(it: StandingRecord) -> Self {
-        let runs = it.loss.iter().map(|n| (*n < 0, u32::try_from(n.unsigned_abs()).unwrap_or(u32::MAX)));
+        let runs = it
+            .loss
+            .iter()
+            .map(|n| (*n < 0, u32::try_from(n.unsigned_abs()).unwrap_or(u32::MAX)));
         let (lost, held) = it.loss_told.unwrap_or((0, 1));
         Self {
             // A word of a later version reads as never asked: the next probe tells.
@@ -115,12 +128,22 @@ impl From<StandingRecord> for Standing {
             success_before: it.success_before.map(Into::into),
             successes: it.successes,
             first_success: it.first_success.map(Into::into),
-            window: it.window.into_iter().map(|(at, failed)| (at.into(), failed)).collect(),
+            window: it
+                .window
+                .into_iter()
+                .map(|(at, failed)| (at.into(), failed))
+                .collect(),
             window_before: it.window_before.map(Into::into),
             recovered_at: it.recovered_at.map(Into::into),
             outage: it.outage.map(Into::into),
             degraded: it.degraded.map(|(at, reason)| (at.into(), reason.into())),
-            loss: LossWindow::restore(runs.collect::<Vec<_>>(), Share { lost, held: held.max(1) }),
+            loss: LossWindow::restore(
+                runs.collect::<Vec<_>>(),
+                Share {
+                    lost,
+                    held: held.max(1),
+                },
+            ),
             inconclusive: it.inconclusive,
             reason: it.reason.map(Into::into),
             seen: it.seen.map(Into::into),
@@ -165,7 +188,11 @@ impl From<&Outage> for OutageRecord {
             begin_uncertainty_us: it.begin_uncertainty.map(micros),
             last_up: it.last_up.map(Into::into),
             reason: (&it.reason).into(),
-            evidence: it.evidence.iter().map(|(at, reason)| ((*at).into(), reason.into())).collect(),
+            evidence: it
+                .evidence
+                .iter()
+                .map(|(at, reason)| ((*at).into(), reason.into()))
+                .collect(),
             failed_checks: it.failed_checks,
             reminded: it.reminded,
             end: it.end.map(|end| EndRecord {
@@ -184,7 +211,11 @@ impl From<OutageRecord> for Outage {
             begin_uncertainty: it.begin_uncertainty_us.map(Duration::from_micros),
             last_up: it.last_up.map(Into::into),
             reason: it.reason.into(),
-            evidence: it.evidence.into_iter().map(|(at, reason)| (at.into(), reason.into())).collect(),
+            evidence: it
+                .evidence
+                .into_iter()
+                .map(|(at, reason)| (at.into(), reason.into()))
+                .collect(),
             failed_checks: it.failed_checks,
             reminded: it.reminded,
             end: it.end.map(|end| End {

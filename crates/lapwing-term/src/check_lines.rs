@@ -9,7 +9,13 @@ pub fn lines(check: &CheckShape, paint: Paint, verbose: bool) -> String {
     let phases: Vec<String> = check
         .phases
         .iter()
-        .filter_map(|(name, ms)| Some(format!("{} {}", name.strip_suffix("_ms")?.replace('_', " "), millis(ms.as_f64()?))))
+        .filter_map(|(name, ms)| {
+            Some(format!(
+                "{} {}",
+                name.strip_suffix("_ms")?.replace('_', " "),
+                millis(ms.as_f64()?)
+            ))
+        })
         .collect();
     let state = paint.state(&check.state, &format!("{:<12}", check.state));
     let mut text = format!("{state} {}  {}", check.target, millis(check.total_ms));
@@ -26,7 +32,9 @@ pub fn lines(check: &CheckShape, paint: Paint, verbose: bool) -> String {
     }
     if verbose {
         for (name, value) in &check.facts {
-            let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), ToOwned::to_owned);
             text.push_str(&paint.faint(&format!("             {name} = {value}")));
             text.push('\n');
         }
@@ -37,12 +45,27 @@ pub fn lines(check: &CheckShape, paint: Paint, verbose: bool) -> String {
 /// The facts that a person asks for without asking: loss, answers, offset, expiry.
 fn remarks(check: &CheckShape) -> String {
     let number = |name: &str| check.facts.get(name).and_then(serde_json_number);
-    let text = |name: &str| check.facts.get(name).and_then(|v| v.as_str()).map(ToOwned::to_owned);
+    let text = |name: &str| {
+        check
+            .facts
+            .get(name)
+            .and_then(|v| v.as_str())
+            .map(ToOwned::to_owned)
+    };
     let mut notes = Vec::new();
-    if check.facts.get("udp.answered").and_then(|v| v.as_bool()) == Some(false) && check.state == "up" {
+    if check
+        .facts
+        .get("udp.answered")
+        .and_then(lapwing_api::Json::as_bool)
+        == Some(false)
+        && check.state == "up"
+    {
         notes.push("no answer (open or filtered)".to_owned());
     }
-    if let Some(loss) = number("icmp.loss").or_else(|| number("echo.loss")).filter(|l| *l > 0.0) {
+    if let Some(loss) = number("icmp.loss")
+        .or_else(|| number("echo.loss"))
+        .filter(|l| *l > 0.0)
+    {
         notes.push(format!("{loss:.2}% loss"));
     }
     if let Some(status) = number("http.status") {
@@ -56,7 +79,10 @@ fn remarks(check: &CheckShape) -> String {
         notes.push(format!("offset {:+.3}ms{stratum}", offset * 1e3));
     }
     if let Some(left) = number("tls.expires_in") {
-        notes.push(format!("certificate expires in {:.0} days", (left / 86_400.0).floor()));
+        notes.push(format!(
+            "certificate expires in {:.0} days",
+            (left / 86_400.0).floor()
+        ));
     }
     if let Some(banner) = text("tcp.banner").filter(|b| !b.is_empty()) {
         notes.push(banner);

@@ -6,13 +6,22 @@ use jiff::{Timestamp, tz::TimeZone};
 use lapwing_api::report::{OutageShape, ReportShape, SeriesReport};
 
 pub fn render(report: &ReportShape, zone: &TimeZone) -> String {
-    report.series.iter().map(|series| one(series, zone)).collect::<Vec<_>>().join("\n")
+    report
+        .series
+        .iter()
+        .map(|series| one(series, zone))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn one(series: &SeriesReport, zone: &TimeZone) -> String {
     let mut text = format!("Report for {}\n", series.series);
     let first_outage = series.outages.first().map(|o| o.began.as_str());
-    if let Some(known) = series.known_since.as_deref().filter(|known| first_outage.is_none_or(|o| *known < o)) {
+    if let Some(known) = series
+        .known_since
+        .as_deref()
+        .filter(|known| first_outage.is_none_or(|o| *known < o))
+    {
         text.push_str(&format!("Entry: {} up\n", ctime(known, zone)));
     }
     for outage in &series.outages {
@@ -22,11 +31,15 @@ fn one(series: &SeriesReport, zone: &TimeZone) -> String {
         match &outage.ended {
             Some(ended) => {
                 let ended = ctime(ended, zone);
-                text.push_str(&format!("Entry: {ended} up\nOutage on {ended} lasted {length} ({sure})\n"));
+                text.push_str(&format!(
+                    "Entry: {ended} up\nOutage on {ended} lasted {length} ({sure})\n"
+                ));
             }
             None => {
                 let began = ctime(&outage.began, zone);
-                text.push_str(&format!("Ongoing outage on {began} has lasted {length} ({sure})\n"));
+                text.push_str(&format!(
+                    "Ongoing outage on {began} has lasted {length} ({sure})\n"
+                ));
             }
         }
     }
@@ -36,7 +49,10 @@ fn one(series: &SeriesReport, zone: &TimeZone) -> String {
 /// `Sun Dec 20 14:51:19 2020`, as ctime(3) writes it.
 fn ctime(rfc3339: &str, zone: &TimeZone) -> String {
     match rfc3339.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned(zone.clone()).strftime("%a %b %e %H:%M:%S %Y").to_string(),
+        Ok(at) => at
+            .to_zoned(zone.clone())
+            .strftime("%a %b %e %H:%M:%S %Y")
+            .to_string(),
         Err(_) => rfc3339.to_owned(),
     }
 }
@@ -50,8 +66,17 @@ fn timedelta(seconds: f64) -> String {
         1 => "1 day, ".to_owned(),
         days => format!("{days} days, "),
     };
-    let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
-    format!("{days}{}:{:02}:{:02}{fraction}", secs / 3600 % 24, secs / 60 % 60, secs % 60)
+    let fraction = if micros == 0 {
+        String::new()
+    } else {
+        format!(".{micros:06}")
+    };
+    format!(
+        "{days}{}:{:02}:{:02}{fraction}",
+        secs / 3600 % 24,
+        secs / 60 % 60,
+        secs % 60
+    )
 }
 
 fn uncertainty(outage: &OutageShape) -> String {
@@ -74,7 +99,10 @@ mod tests {
             ended: ended.map(ToOwned::to_owned),
             length_s,
             uncertainty_s: Some(30.0),
-            reason: Reason { code: "heartbeat.late".to_owned(), detail: "late".to_owned() },
+            reason: Reason {
+                code: "heartbeat.late".to_owned(),
+                detail: "late".to_owned(),
+            },
             failed_checks: 1,
             recovered: true,
             evidence: Vec::new(),
@@ -100,7 +128,11 @@ mod tests {
                 unknown_s: 0.0,
                 longest_outage_s: None,
                 outages: vec![
-                    outage("2020-12-20T15:08:30Z", Some("2020-12-20T15:11:56.611862Z"), 206.611_862),
+                    outage(
+                        "2020-12-20T15:08:30Z",
+                        Some("2020-12-20T15:11:56.611862Z"),
+                        206.611_862,
+                    ),
                     outage("2020-12-20T16:07:14Z", None, 1_278.922_098),
                 ],
             }],

@@ -13,7 +13,9 @@ pub fn render(report: &ReportShape) -> String {
                 outage.began.clone(),
                 outage.ended.clone().unwrap_or_default(),
                 format!("{:.6}", outage.length_s),
-                outage.uncertainty_s.map_or_else(String::new, |s| format!("{s:.6}")),
+                outage
+                    .uncertainty_s
+                    .map_or_else(String::new, |s| format!("{s:.6}")),
                 outage.reason.code.clone(),
                 outage.reason.detail.clone(),
                 outage.failed_checks.to_string(),
@@ -29,8 +31,16 @@ pub fn render(report: &ReportShape) -> String {
 /// Quoted where it must be. What a spreadsheet would take for a formula gets an apostrophe before it.
 fn field(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    let text = if formula {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    };
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +49,13 @@ mod tests {
 
     #[test]
     fn fields_are_quoted_and_formulas_defused() {
-        for (given, written) in [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("=1+1", "'=1+1"), ("", "")] {
+        for (given, written) in [
+            ("a", "a"),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("=1+1", "'=1+1"),
+            ("", ""),
+        ] {
             assert_eq!(field(given), written);
         }
     }

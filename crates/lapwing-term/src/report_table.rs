@@ -19,8 +19,11 @@ pub fn render(report: &ReportShape, zone: &TimeZone, paint: Paint) -> String {
     }
     text.push_str(&summary(&report.series, paint));
     text.push_str(&paint.faint(&format!("{}\n", report.formula)));
-    let outages: Vec<(&SeriesReport, &OutageShape)> =
-        report.series.iter().flat_map(|s| s.outages.iter().map(move |o| (s, o))).collect();
+    let outages: Vec<(&SeriesReport, &OutageShape)> = report
+        .series
+        .iter()
+        .flat_map(|s| s.outages.iter().map(move |o| (s, o)))
+        .collect();
     text.push('\n');
     if outages.is_empty() {
         text.push_str("No outages.\n");
@@ -35,7 +38,11 @@ fn summary(series: &[SeriesReport], paint: Paint) -> String {
     table.load_style(presets::NOTHING);
     table.set_header(["SERIES", "UPTIME", "DOWN", "UNKNOWN", "OUTAGES", "LONGEST"].map(|h| paint.bold(h)));
     for one in series {
-        let name = if one.watched { one.series.clone() } else { format!("{} (no longer watched)", one.series) };
+        let name = if one.watched {
+            one.series.clone()
+        } else {
+            format!("{} (no longer watched)", one.series)
+        };
         table.add_row([
             name,
             percent(one.uptime_percent),
@@ -58,7 +65,9 @@ fn listing(outages: &[(&SeriesReport, &OutageShape)], zone: &TimeZone, paint: Pa
             (Some(at), true) => local(at, zone),
             (Some(at), false) => format!("{} (watching ended)", local(at, zone)),
         };
-        let sure = outage.uncertainty_s.map_or_else(|| "unknown".to_owned(), |s| about(span(s)));
+        let sure = outage
+            .uncertainty_s
+            .map_or_else(|| "unknown".to_owned(), |s| about(span(s)));
         table.add_row([
             series.series.clone(),
             local(&outage.began, zone),
@@ -73,7 +82,10 @@ fn listing(outages: &[(&SeriesReport, &OutageShape)], zone: &TimeZone, paint: Pa
 
 /// Cut, not rounded: 99.9996 % of uptime is not 100 %.
 fn percent(percent: Option<f64>) -> String {
-    percent.map_or_else(|| "unknown".to_owned(), |p| format!("{:.3}%", (p * 1e3).floor() / 1e3))
+    percent.map_or_else(
+        || "unknown".to_owned(),
+        |p| format!("{:.3}%", (p * 1e3).floor() / 1e3),
+    )
 }
 
 fn hms(seconds: f64) -> String {

@@ -39,12 +39,20 @@ pub fn router(source: Arc<dyn Source>) -> Router {
 
 /// Serves `router` on a TCP listener until `stop` turns true. Requests under way are finished.
 pub async fn serve_tcp(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) -> io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped(stop))
+        .await
 }
 
 /// As [`serve_tcp`], on a Unix socket.
-pub async fn serve_unix(listener: UnixListener, router: Router, stop: watch::Receiver<bool>) -> io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await
+pub async fn serve_unix(
+    listener: UnixListener,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped(stop))
+        .await
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

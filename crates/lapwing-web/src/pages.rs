@@ -11,11 +11,28 @@ const MAX_ROWS: usize = 2_000;
 pub(crate) fn text(status: &StatusShape) -> String {
     let mut page = String::new();
     let total = status.series.len();
-    let counts: Vec<String> = status.counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
-    let counts = if counts.is_empty() { "nothing is watched".to_owned() } else { counts.join(", ") };
-    let_it(writeln!(page, "Lapwing {}   {}   {counts}", status.version, seconds(&status.at)));
+    let counts: Vec<String> = status
+        .counts
+        .iter()
+        .map(|(state, n)| format!("{n} {state}"))
+        .collect();
+    let counts = if counts.is_empty() {
+        "nothing is watched".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    let_it(writeln!(
+        page,
+        "Lapwing {}   {}   {counts}",
+        status.version,
+        seconds(&status.at)
+    ));
     if let Some(since) = &status.offline_since {
-        let_it(writeln!(page, "OFFLINE since {}: this monitor cannot reach the network.", seconds(since)));
+        let_it(writeln!(
+            page,
+            "OFFLINE since {}: this monitor cannot reach the network.",
+            seconds(since)
+        ));
     }
     page.push('\n');
     let mut series: Vec<&SeriesShape> = status.series.iter().collect();
@@ -23,7 +40,10 @@ pub(crate) fn text(status: &StatusShape) -> String {
     let name_width = width(&series, |s| &s.series);
     let target_width = width(&series, |s| &s.target);
     for one in series.iter().take(MAX_ROWS) {
-        let took = one.last.as_ref().map_or_else(|| "-".to_owned(), |l| format!("{:.1}ms", l.total_ms));
+        let took = one
+            .last
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |l| format!("{:.1}ms", l.total_ms));
         let reason = one.reason.as_ref().map_or("", |r| r.detail.as_str());
         let line = format!(
             "{:<12} {:<name_width$} {:<target_width$} {:>9}  since {}  {reason}",
@@ -37,12 +57,23 @@ pub(crate) fn text(status: &StatusShape) -> String {
         page.push('\n');
     }
     if total > MAX_ROWS {
-        let_it(writeln!(page, "… and {} more: /api/v1/status has all of them.", total - MAX_ROWS));
+        let_it(writeln!(
+            page,
+            "… and {} more: /api/v1/status has all of them.",
+            total - MAX_ROWS
+        ));
     }
-    let troubled = status.notifiers.iter().filter(|n| n.failures > 0 || n.waiting > 0);
+    let troubled = status
+        .notifiers
+        .iter()
+        .filter(|n| n.failures > 0 || n.waiting > 0);
     for notifier in troubled {
         let error = notifier.last_error.as_deref().unwrap_or("no error yet");
-        let_it(writeln!(page, "\nnotifier {}: {} waiting; {error}", notifier.name, notifier.waiting));
+        let_it(writeln!(
+            page,
+            "\nnotifier {}: {} waiting; {error}",
+            notifier.name, notifier.waiting
+        ));
     }
     page
 }
@@ -56,7 +87,13 @@ fn rank(state: &str) -> usize {
 }
 
 fn width(series: &[&SeriesShape], of: fn(&SeriesShape) -> &str) -> usize {
-    series.iter().take(MAX_ROWS).map(|s| of(s).chars().count()).max().unwrap_or(0).min(60)
+    series
+        .iter()
+        .take(MAX_ROWS)
+        .map(|s| of(s).chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(60)
 }
 
 /// `2026-11-20 14:51:19 UTC` from RFC 3339.

@@ -1,0 +1,76 @@
+//! One watched series: its standing, its place in the schedule, its probes under way.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{Change, SeriesView};
+use crate::{
+    judge::Standing,
+    monitor::{DownRule, Series},
+    observation::Observation,
+    schedule,
+    state::State,
+    time::{Mono, Wall},
+};
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) series: Arc<Series>,
+    pub(super) standing: Standing,
+    pub(super) hash: u64,
+    pub(super) last_slot: Option<Mono>,
+    pub(super) next_slot: Mono,
+    /// Probes under way, oldest first, with results that wait for an earlier one.
+    pub(super) running: VecDeque<(u64, Option<Observation>)>,
+    pub(super) last: Option<(Wall, Duration)>,
+    pub(super) skipped: u64,
+    /// Only the heap entry with this number counts.
+    pub(super) wake: u64,
+    pub(super) blind: bool,
+}
+
+impl Entry {
+    pub(super) fn stored(&self) -> Change {
+        Change::Standing {
+            series: Arc::clone(&self.series.key),
+            standing: Box::new(self.standing.clone()),
+        }
+    }
+
+    /// After a change of the interval: the next slot counts from the last one.
+    pub(super) fn reschedule(&mut self, now: Mono) {
+        let Some(last) = self.last_slot else { return };
+        let policy = &self.series.monitor.policy;
+        let step = self.standing.interval(policy);
+        self.next_slot = if step == policy.interval {
+            schedule::next_on_grid(last.max(now), self.hash, step)
+        } else {
+            (last + step).max(now)
+        };
+    }
+
+    pub(super) fn is_blind(&self) -> bool {
+        let threshold = match self.series.monitor.policy.rule {
+            DownRule::Consecutive { failures, .. } => failures,
+            DownRule::Window { fail, .. } => fail,
+            DownRule::Off => 3,
+        };
+        self.standing.inconclusive >= threshold.max(1)
+    }
+
+    pub(super) fn view(&self) -> SeriesView {
+        let standing = &self.standing;
+        SeriesView {
+            series: Arc::clone(&self.series),
+            state: standing.state,
+            since: match (&standing.outage, standing.state) {
+                (Some(outage), State::Down) => outage.began,
+                _ => standing.since,
+            },
+            reason: standing.reason.clone(),
+            outage: standing.outage.clone(),
+            last: self.last,
+            loss: self.series.monitor.policy.loss.map(|_| standing.loss.share()),
+            skipped: self.skipped,
+        }
+    }
+}
