@@ -4,7 +4,7 @@
 //! It must never lose a notice, and never send one before its row is stored.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -119,6 +119,8 @@ struct Channel {
     policy: NotifierPolicy,
     rows: BTreeMap<u64, Row>,
     busy: HashSet<Arc<str>>,
+    /// The waiting reminder of a series, which anything newer about it replaces.
+    reminders: HashMap<Arc<str>, u64>,
     in_flight: usize,
     blocked_until: Mono,
     failures: u32,
@@ -156,7 +158,7 @@ impl Outbox {
                 .channels
                 .entry(Arc::clone(&row.notifier))
                 .or_insert_with(|| Channel::new(orphan(&row)));
-            channel.rows.insert(row.order, row);
+            channel.admit(row);
         }
     }
 
@@ -194,7 +196,9 @@ impl Outbox {
         };
         self.last_order = (self.last_order + 1).max(notice.at.0.max(0) as u64);
         let order = self.last_order;
-        for stale in channel.stale_reminders(&notice.lane) {
+        if let Some(stale) = channel.reminders.remove(&notice.lane)
+            && channel.rows.get(&stale).is_some_and(|row| !row.sending)
+        {
             channel.rows.remove(&stale);
             self.changes.push(RowChange::Remove(stale));
         }
@@ -215,7 +219,7 @@ impl Outbox {
             sending: false,
             resent: false,
         };
-        channel.rows.insert(order, row.clone());
+        channel.admit(row.clone());
         self.changes.push(RowChange::Put(row));
     }
 
@@ -320,6 +324,7 @@ impl Channel {
             policy,
             rows: BTreeMap::new(),
             busy: HashSet::new(),
+            reminders: HashMap::new(),
             in_flight: 0,
             blocked_until: Mono(0),
             failures: 0,
@@ -329,10 +334,11 @@ impl Channel {
         }
     }
 
-    /// Waiting reminders of a series, which anything newer about it replaces.
-    fn stale_reminders(&self, lane: &Arc<str>) -> Vec<u64> {
-        let stale = |r: &&Row| r.notice.kind == EventKind::Reminder && !r.sending && r.notice.lane == *lane;
-        self.rows.values().filter(stale).map(|r| r.order).collect()
+    fn admit(&mut self, row: Row) {
+        if row.notice.kind == EventKind::Reminder {
+            self.reminders.insert(Arc::clone(&row.notice.lane), row.order);
+        }
+        self.rows.insert(row.order, row);
     }
 
     /// The rows of the next message that may go out now.

@@ -1,6 +1,6 @@
 //! The lookout's book: its changes as ledger operations, and what an earlier run has written, read back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lapwing_core::{
     lookout::{Change, Restored},
@@ -157,4 +157,176 @@ pub fn dead_letters(ledger: &dyn Ledger) -> Result<Vec<(Row, String)>, BookError
         letters.extend(letter.row().map(|row| (row, why)));
     }
     Ok(letters)
+}
+
+/// How long a message that was given up is kept.
+const DEAD_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// How long outages, unknown times and runs are kept: reports reach back as far.
+const STORY_KEPT: Duration = Duration::from_secs(5 * 366 * 86_400);
+
+/// Deletes what is too old to be asked for. What is still open is never too old.
+pub fn expired(ledger: &dyn Ledger, now: Wall) -> Result<Vec<Op>, BookError> {
+    let mut ops = Vec::new();
+    for entry in ledger.prefix(&space::all_dead())?.0 {
+        let letter = record::read::<RowRecord>(&entry)?.row();
+        if letter.is_none_or(|row| now.since(row.notice.at) > DEAD_KEPT) {
+            ops.push(Op::Delete(entry.key));
+        }
+    }
+    for entry in ledger.prefix(&space::all_outages())?.0 {
+        let outage: Outage = record::read::<OutageRecord>(&entry)?.into();
+        if outage.end.is_some_and(|end| now.since(end.at) > STORY_KEPT) {
+            ops.push(Op::Delete(entry.key));
+        }
+    }
+    for entry in ledger.prefix(&space::all_spans())?.0 {
+        let span: UnknownSpan = record::read(&entry)?;
+        if span.to.is_some_and(|StoredWall(to)| now.since(Wall(to)) > STORY_KEPT) {
+            ops.push(Op::Delete(entry.key));
+        }
+    }
+    for entry in ledger.prefix(&space::all_runs())?.0 {
+        let run: Run = record::read(&entry)?;
+        if now.since(run.alive.into()) > STORY_KEPT {
+            ops.push(Op::Delete(entry.key));
+        }
+    }
+    Ok(ops)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_core::{
+        event::EventKind,
+        id::{Id, Rng},
+        judge::Standing,
+        loss::{LossPolicy, LossWindow},
+        observation::{Reason, Requests},
+        outage::End,
+        outbox::Notice,
+        state::State,
+    };
+
+    use super::*;
+    use crate::MemLedger;
+
+    fn outage(began: i64, end: Option<i64>) -> Outage {
+        Outage {
+            began: Wall(began),
+            begin_uncertainty: Some(Duration::from_secs(30)),
+            last_up: Some(Wall(began - 30_000_000)),
+            reason: Reason::new("connect.refused", "connection refused"),
+            evidence: vec![(Wall(began + 1), Reason::new("timeout.connect", "no connection within 2s"))],
+            failed_checks: 3,
+            reminded: 1,
+            end: end.map(|at| End { at: Wall(at), uncertainty: Duration::from_secs(5), recovered: true }),
+        }
+    }
+
+    fn standing() -> Standing {
+        let mut loss = LossWindow::default();
+        let policy = LossPolicy { window: 10, change_milli: 5_000, min: 1 };
+        for (sent, lost) in [(5, 0), (2, 2), (4, 1)] {
+            assert!(loss.observe(&policy, Requests { sent, lost }).is_some() || lost == 0 || sent == 4);
+        }
+        Standing {
+            state: State::Down,
+            since: Wall(7),
+            resume: State::Up,
+            failures: 4,
+            first_failure: Some(Wall(1)),
+            last_failure: Some(Wall(6)),
+            last_success: Some(Wall(0)),
+            success_before: Some(Wall(0)),
+            successes: 1,
+            first_success: Some(Wall(8)),
+            window: [(Wall(1), true), (Wall(2), false)].into(),
+            window_before: Some(Wall(-1)),
+            recovered_at: Some(Wall(-2)),
+            outage: Some(outage(1, None)),
+            degraded: Some((Wall(-5), Reason::new("tls.expiring", "soon"))),
+            loss,
+            inconclusive: 2,
+            reason: Some(Reason::new("connect.refused", "connection refused")),
+            seen: Some(Wall(8)),
+            known_since: Some(Wall(-100)),
+        }
+    }
+
+    fn row(order: u64, at: i64) -> Row {
+        let notice = Notice {
+            id: Id::new(Wall(at), &mut Rng::new(order)),
+            kind: EventKind::Down,
+            lane: "web".into(),
+            monitor: "web".to_owned(),
+            series: "web".to_owned(),
+            target: "https://web".to_owned(),
+            probe: "https".to_owned(),
+            host: "web".to_owned(),
+            at: Wall(at),
+            text: "DOWN web".to_owned(),
+            json: "{}".to_owned(),
+        };
+        Row { order, notifier: "ops".into(), notice: Arc::new(notice), attempts: 2, sending: true, resent: false }
+    }
+
+    fn write(ledger: &MemLedger, changes: &[Change]) {
+        let mut ops = Vec::new();
+        changes.iter().for_each(|change| operations(change, &mut ops));
+        ledger.commit(&[], &ops).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_comes_back() {
+        let ledger = MemLedger::new();
+        let (web, standing) = (Arc::<str>::from("web\u{1f}https://web"), standing());
+        write(
+            &ledger,
+            &[
+                Change::Standing { series: Arc::clone(&web), standing: Box::new(standing.clone()) },
+                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(1, Some(9))) },
+                Change::Unknown { series: Arc::clone(&web), state: State::Inconclusive, from: Wall(3), to: Wall(4) },
+                Change::Watch { started: Wall(1), until: Wall(5) },
+                Change::Watch { started: Wall(7), until: Wall(9) },
+                Change::Outbox(RowChange::Put(row(11, 1))),
+                Change::Outbox(RowChange::Put(row(12, 2))),
+                Change::Outbox(RowChange::Remove(11)),
+                Change::Outbox(RowChange::Dead(row(13, 3), "refused".to_owned())),
+            ],
+        );
+        let restored = restore(&ledger).unwrap();
+        assert_eq!(restored.standings, [(Arc::clone(&web), standing)]);
+        assert_eq!(restored.rows, [row(12, 2)]);
+        assert_eq!(restored.watch, Some((Wall(7), Wall(9))));
+        assert_eq!(outages(&ledger, &web).unwrap(), [outage(1, Some(9))]);
+        assert_eq!(all_outages(&ledger).unwrap(), [(web.to_string(), outage(1, Some(9)))]);
+        assert_eq!(all_unknown(&ledger).unwrap(), [(web.to_string(), "inconclusive".to_owned(), Wall(3), Wall(4))]);
+        assert_eq!(dead_letters(&ledger).unwrap(), [(row(13, 3), "refused".to_owned())]);
+        write(&ledger, &[Change::Forget { series: web }]);
+        assert!(restore(&ledger).unwrap().standings.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_old_and_over_expires() {
+        let ledger = MemLedger::new();
+        let web = Arc::<str>::from("web");
+        let year = 366 * 86_400_000_000_i64;
+        write(
+            &ledger,
+            &[
+                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(1, Some(9))) },
+                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(2, None)) },
+                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(3 * year, Some(4 * year))) },
+                Change::Unknown { series: web, state: State::Inconclusive, from: Wall(3), to: Wall(4) },
+                Change::Watch { started: Wall(1), until: Wall(5) },
+                Change::Outbox(RowChange::Dead(row(13, 3), "refused".to_owned())),
+                Change::Outbox(RowChange::Dead(row(14, 6 * year - 1), "refused".to_owned())),
+            ],
+        );
+        ledger.commit(&[], &expired(&ledger, Wall(6 * year)).unwrap()).unwrap();
+        assert_eq!(all_outages(&ledger).unwrap().len(), 2);
+        assert!(all_unknown(&ledger).unwrap().is_empty() && runs(&ledger).unwrap().is_empty());
+        assert_eq!(dead_letters(&ledger).unwrap().len(), 1);
+        assert!(expired(&ledger, Wall(6 * year)).unwrap().is_empty());
+    }
 }

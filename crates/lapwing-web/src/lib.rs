@@ -23,6 +23,9 @@ use tokio::{
 pub trait Source: Send + Sync + 'static {
     /// Everything at a glance; None while the engine is stopping.
     fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>>;
+
+    /// True when the engine answers. Costs the same however much is watched.
+    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }
 
 /// The routes, for every listener.
@@ -76,10 +79,7 @@ async fn json(State(source): State<Arc<dyn Source>>) -> Response {
 
 /// Healthy when the engine answers: a watchdog or a load balancer asks here.
 async fn health(State(source): State<Arc<dyn Source>>) -> Response {
-    match source.status().await {
-        Some(_) => plain(StatusCode::OK, "ok\n".to_owned()),
-        None => stopping(),
-    }
+    if source.alive().await { plain(StatusCode::OK, "ok\n".to_owned()) } else { stopping() }
 }
 
 async fn unknown() -> Response {

@@ -22,10 +22,10 @@ mod tests;
 mod value;
 mod vocabulary;
 
-pub use command_line::{Check, TargetOptions, checks, expand, expand_bare, kinds, target_from_cli};
-pub use diagnostic::{Diagnostic, Excerpt, Report};
+pub use command_line::{Check, checks};
+pub use diagnostic::Report;
 pub use environment::Environment;
-pub use locate::{default_path, locate};
+pub use locate::locate;
 pub use schema::schema;
 
 use std::{
@@ -72,7 +72,9 @@ pub struct Loaded {
 /// Without the probers, which hold secrets.
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded").field("source", &self.source).field("plan", &self.plan).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Loaded");
+        shown.field("source", &self.source).field("fingerprint", &self.fingerprint).field("plan", &self.plan);
+        shown.finish_non_exhaustive()
     }
 }
 

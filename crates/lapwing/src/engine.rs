@@ -28,6 +28,8 @@ pub enum Message {
     Input(Box<Input>),
     /// A look at everything.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Are you there?
+    Ping(oneshot::Sender<()>),
     /// New hands for a new plan, which comes right behind.
     Hands(Box<Hands>),
     /// End in good order: the sender hears when all effects have been given out.
@@ -66,6 +68,7 @@ impl Engine {
                     Message::Input(input) => self.lookout.handle(*input, now),
                     Message::Hands(hands) => self.hands = *hands,
                     // Somebody who no longer wants the answer is no fault.
+                    Message::Ping(reply) => drop(reply.send(())),
                     Message::Snapshot(reply) => drop(reply.send(self.lookout.snapshot())),
                     Message::Stop(done) => {
                         self.lookout.handle(Input::Stop, now);

@@ -64,23 +64,28 @@ impl Hands {
     }
 }
 
-/// Upper bounds of the lateness buckets, in microseconds.
-const BUCKETS: [u64; 12] =
-    [500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 10_000_000];
+/// Buckets of lateness, in microseconds: each as wide as its value, then eight to a doubling, so that a bound is at
+/// most an eighth above what it holds. The last one ends at two minutes and holds everything later.
+const BUCKETS: usize = 8 * 25;
 
 /// Counts probes and how late they start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
     started: AtomicU64,
     ended: AtomicU64,
-    late: [AtomicU64; BUCKETS.len() + 1],
+    late: [AtomicU64; BUCKETS],
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        let late = std::array::from_fn(|_| AtomicU64::default());
+        Self { started: AtomicU64::default(), ended: AtomicU64::default(), late }
+    }
 }
 
 impl Meter {
     fn started(&self, late: Duration) {
-        let late = late.as_micros() as u64;
-        let bucket = BUCKETS.iter().position(|b| late <= *b).unwrap_or(BUCKETS.len());
-        self.late[bucket].fetch_add(1, Ordering::Relaxed);
+        self.late[bucket(late)].fetch_add(1, Ordering::Relaxed);
         self.started.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -98,17 +103,68 @@ impl Meter {
         self.started.load(Ordering::Relaxed).saturating_sub(self.checks())
     }
 
-    /// The lateness that `share` (0 to 1) of all starts kept, as the upper bound of its bucket, in milliseconds.
-    pub fn late_ms(&self, share: f64) -> f64 {
-        let counts: Vec<u64> = self.late.iter().map(|c| c.load(Ordering::Relaxed)).collect();
-        let total: u64 = counts.iter().sum();
-        let mut below = 0;
-        for (n, count) in counts.iter().enumerate() {
-            below += count;
-            if total > 0 && below as f64 >= share * total as f64 {
-                return BUCKETS.get(n).map_or(f64::INFINITY, |us| *us as f64 / 1e3);
-            }
+    /// How late probes started: upper bounds of buckets in milliseconds, ascending, and the probes in each. Buckets
+    /// without a probe are left out.
+    pub fn late(&self) -> Vec<(f64, u64)> {
+        let counts = self.late.iter().map(|c| c.load(Ordering::Relaxed)).enumerate();
+        counts.filter(|(_, count)| *count > 0).map(|(n, count)| (bound(n) as f64 / 1e3, count)).collect()
+    }
+}
+
+/// The lateness that `share` (0 to 1) of all starts in `late` kept, as the upper bound of its bucket.
+pub fn late_ms(late: &[(f64, u64)], share: f64) -> f64 {
+    let total: u64 = late.iter().map(|(_, count)| count).sum();
+    let mut below = 0;
+    let mut reached = late.iter().filter(|(_, count)| {
+        below += count;
+        below as f64 >= share * total as f64
+    });
+    reached.next().map_or(0.0, |(bound, _)| *bound)
+}
+
+fn bucket(late: Duration) -> usize {
+    let us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX).max(1);
+    let octave = us.ilog2() as usize;
+    let found = if octave < 3 { us as usize } else { (octave - 2) * 8 + (us >> (octave - 3)) as usize % 8 };
+    found.min(BUCKETS - 1)
+}
+
+/// The largest lateness in a bucket, in microseconds.
+fn bound(bucket: usize) -> u64 {
+    match bucket / 8 {
+        0 => bucket as u64,
+        octave => ((8 + bucket as u64 % 8 + 1) << (octave - 1)) - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_its_value_and_little_more() {
+        for us in (0..5_000).chain((0..26).map(|n| 1 << n)).chain((3..26).map(|n| (1 << n) - 1)) {
+            let bound = bound(bucket(Duration::from_micros(us)));
+            assert!(bound >= us && bound <= us.max(1) + us / 8, "{us} us in the bucket up to {bound}");
         }
-        0.0
+        assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
+        assert_eq!(bucket(Duration::from_secs(130)), BUCKETS - 1);
+        assert!((100_000_000..140_000_000).contains(&bound(BUCKETS - 1)));
+    }
+
+    #[test]
+    fn shares_are_those_of_the_starts() {
+        let meter = Meter::default();
+        assert_eq!(late_ms(&meter.late(), 0.99), 0.0);
+        for ms in 1..=100 {
+            meter.started(Duration::from_millis(ms));
+        }
+        let late = meter.late();
+        for (share, least, most) in [(0.5, 50.0, 57.0), (0.99, 99.0, 112.0), (1.0, 100.0, 113.0)] {
+            let found = late_ms(&late, share);
+            assert!((least..most).contains(&found), "{share}: {found}");
+        }
+        meter.ended();
+        assert_eq!((meter.checks(), meter.running()), (1, 99));
     }
 }

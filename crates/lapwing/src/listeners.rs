@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context;
-use lapwing_api::shapes::{EngineShape, StatusShape};
+use lapwing_api::shapes::{EngineShape, LateShape, StatusShape};
 use lapwing_core::time::Clock;
 use lapwing_link::echo::{EchoServer, EchoSettings};
 use lapwing_web::Source;
@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{clock::SystemClock, config::Loaded, engine::Message, hands::Meter, recorder::full};
+use crate::{clock::SystemClock, config::Loaded, engine::Message, hands::{Meter, late_ms}, recorder::full};
 
 /// Name of the Unix socket in the data folder.
 pub const SOCKET: &str = "lapwing.sock";
@@ -201,18 +201,27 @@ pub struct StatusSource {
 }
 
 impl Source for StatusSource {
+    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.engine.send(Message::Ping(reply)).await.is_ok() && answer.await.is_ok()
+        })
+    }
+
     fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>> {
         Box::pin(async move {
             let (reply, snapshot) = oneshot::channel();
             self.engine.send(Message::Snapshot(reply)).await.ok()?;
             let snapshot = snapshot.await.ok()?;
             let mut status = StatusShape::new(&snapshot, env!("CARGO_PKG_VERSION"), self.clock.now().wall);
+            let late = self.meter.late();
             status.engine = Some(EngineShape {
                 checks: self.meter.checks(),
                 running: self.meter.running(),
-                late_p50_ms: self.meter.late_ms(0.5),
-                late_p99_ms: self.meter.late_ms(0.99),
+                late_p50_ms: late_ms(&late, 0.5),
+                late_p99_ms: late_ms(&late, 0.99),
                 dropped: self.dropped.load(Ordering::Relaxed),
+                late: late.into_iter().map(|(up_to_ms, probes)| LateShape { up_to_ms, probes }).collect(),
             });
             Some(status)
         })

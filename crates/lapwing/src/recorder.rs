@@ -20,7 +20,7 @@ use lapwing_core::{
     monitor::Series,
     observation::{Observation, Value},
     outbox::Delivery,
-    time::{Clock, Mono, Wall},
+    time::{Clock, Mono, Now},
 };
 use lapwing_store::{History, Key, Ledger, Op, Row, StoreError, book};
 use tracing::{debug, error, info, warn};
@@ -32,6 +32,10 @@ const APPEND: usize = 50_000;
 /// Observations are durable within this time.
 const APPEND_EVERY: Duration = Duration::from_secs(1);
 const FOLD_EVERY: Duration = Duration::from_secs(60);
+/// A clock that was set ahead by more than this is in doubt for so long.
+const LEAP: Duration = Duration::from_secs(3600);
+const DOUBT: Duration = Duration::from_secs(86_400);
+const HOUSE_EVERY: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(1);
 /// After this time without a successful commit, messages go out although their rows are not stored: an alert that may
 /// be repeated is better than none.
@@ -88,7 +92,7 @@ pub fn start(
     let (samples, sampled) = mpsc::sync_channel(SAMPLES);
     let clerk = Clerk { ledger, clock: Arc::clone(&clock), outlet, pending: BTreeMap::new(), held: Vec::new() };
     let ledger = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || clerk.run(&decided))?;
-    let archive = Archive { history, clock, retention, failing: false };
+    let archive = Archive { history, last: clock.now(), clock, retention, doubt_until: Mono(0), failing: false };
     let history = std::thread::Builder::new().name("history".to_owned()).spawn(move || archive.run(&sampled))?;
     let recorder = Recorder { decisions, samples, dropped: Arc::default() };
     Ok((recorder, Threads { ledger, history }))
@@ -138,11 +142,13 @@ struct Clerk<O> {
 impl<O: Outlet> Clerk<O> {
     fn run(mut self, decided: &mpsc::Receiver<Vec<Effect>>) {
         let mut failing_since: Option<Mono> = None;
+        let mut house_at = self.clock.mono();
         loop {
-            let first = match failing_since {
-                None => decided.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(_) => decided.recv_timeout(RETRY),
-            };
+            if failing_since.is_none() && self.clock.mono() >= house_at {
+                house_at = self.clock.mono() + HOUSE_EVERY;
+                self.keep_house();
+            }
+            let first = decided.recv_timeout(if failing_since.is_some() { RETRY } else { HOUSE_EVERY });
             let ended = match first {
                 Ok(batch) => {
                     self.take(batch);
@@ -159,6 +165,14 @@ impl<O: Outlet> Clerk<O> {
             if ended {
                 return;
             }
+        }
+    }
+
+    /// Deletes what nobody asks for any more: the ledger does not grow for ever.
+    fn keep_house(&mut self) {
+        match book::expired(&*self.ledger, self.clock.now().wall) {
+            Ok(ops) => ops.into_iter().for_each(|op| drop(self.pending.insert(op.key().clone(), op))),
+            Err(err) => warn!(error = %full(&err), "old entries of the ledger cannot be found"),
         }
     }
 
@@ -218,6 +232,10 @@ struct Archive {
     history: Arc<dyn History>,
     clock: Arc<dyn Clock>,
     retention: Retention,
+    /// The clocks at the last look.
+    last: Now,
+    /// Until then the wall clock is in doubt, and nothing is deleted by its word.
+    doubt_until: Mono,
     failing: bool,
 }
 
@@ -243,7 +261,7 @@ impl Archive {
             }
             if now.mono >= fold_at {
                 fold_at = now.mono + FOLD_EVERY;
-                self.keep_house(now.wall);
+                self.keep_house(now);
             }
             if ended {
                 return;
@@ -269,10 +287,17 @@ impl Archive {
         }
     }
 
-    fn keep_house(&mut self, now: Wall) {
-        let result = self.history.fold(now).and_then(|_| {
-            self.history.retain(now, self.retention.raw, self.retention.max_size)
-        });
+    fn keep_house(&mut self, now: Now) {
+        let leapt = now.wall.since(self.last.wall).saturating_sub(now.mono.since(self.last.mono));
+        self.last = now;
+        if leapt > LEAP {
+            warn!("the clock was set ahead: no old observation is deleted for a day, in case it is set back");
+            self.doubt_until = now.mono + DOUBT;
+        }
+        let mut result = self.history.fold(now.wall).map(|_| ());
+        if result.is_ok() && now.mono >= self.doubt_until {
+            result = self.history.retain(now.wall, self.retention.raw, self.retention.max_size).map(|_| ());
+        }
         self.report(&result);
     }
 

@@ -17,18 +17,30 @@ pub const STARTER: &str = include_str!("starter.toml");
 pub fn init(path: &Path, force: bool, out: &mut dyn Write) -> Result<u8, Failure> {
     let shown = path.display();
     if path.is_dir() {
-        return Err(Failure::usage(format!("{shown} is a folder: give the path of a file, like {shown}/lapwing.toml")));
+        return Err(Failure::usage(format!(
+            "{shown} is a folder: give the path of a file, like {shown}/lapwing.toml"
+        )));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let made = std::fs::create_dir_all(folder);
-        made.map_err(|error| Failure::usage(format!("the folder {} cannot be made: {error}", folder.display())))?;
+        made.map_err(|error| {
+            Failure::usage(format!("the folder {} cannot be made: {error}", folder.display()))
+        })?;
     }
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
-    if force { options.create(true).truncate(true) } else { options.create_new(true) };
-    let written = options.open(path).and_then(|mut file| file.write_all(STARTER.as_bytes()));
+    if force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(STARTER.as_bytes()));
     written.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::usage(format!("{shown} is there already; --force replaces it")),
+        io::ErrorKind::AlreadyExists => {
+            Failure::usage(format!("{shown} is there already; --force replaces it"))
+        }
         _ => Failure::usage(format!("{shown} cannot be written: {error}")),
     })?;
     let run = match path == Path::new("lapwing.toml") {
@@ -40,7 +52,12 @@ pub fn init(path: &Path, force: bool, out: &mut dyn Write) -> Result<u8, Failure
 }
 
 /// Reads the configuration as `run` would, and reports every error or what there is.
-pub fn check(explicit: Option<&Path>, env: &Environment, colour: bool, out: &mut dyn Write) -> Result<u8, Failure> {
+pub fn check(
+    explicit: Option<&Path>,
+    env: &Environment,
+    colour: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
     let path = config::locate(explicit, env).map_err(|report| Failure::usage(report.render(colour)))?;
     let loaded = config::load(&path, env).map_err(|report| Failure::usage(report.render(colour)))?;
     let (series, notifiers) = (loaded.plan.series.len(), loaded.notifiers.len());
@@ -53,13 +70,21 @@ pub fn check(explicit: Option<&Path>, env: &Environment, colour: bool, out: &mut
         count(notifiers, "notifier")
     )?;
     if notifiers == 0 {
-        writeln!(out, "note: there is no [notify.NAME], so nobody is told when something is down")?;
+        writeln!(
+            out,
+            "note: there is no [notify.NAME], so nobody is told when something is down"
+        )?;
     }
     Ok(exit::FINE)
 }
 
 /// Prints the configuration in effect, as TOML.
-pub fn show(explicit: Option<&Path>, env: &Environment, colour: bool, out: &mut dyn Write) -> Result<u8, Failure> {
+pub fn show(
+    explicit: Option<&Path>,
+    env: &Environment,
+    colour: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
     let path = config::locate(explicit, env).map_err(|report| Failure::usage(report.render(colour)))?;
     let text = config::effective(&path, env).map_err(|report| Failure::usage(report.render(colour)))?;
     out.write_all(text.as_bytes())?;
@@ -73,7 +98,11 @@ pub fn schema(out: &mut dyn Write) -> Result<u8, Failure> {
 }
 
 fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +124,10 @@ mod tests {
         let env = Environment::of(folder.path(), [("HOME", "/nonexistent")]);
         assert!(text(|out| init(&path, false, out)).contains("lapwing run --config"));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(text(|out| check(Some(&path), &env, false, out)).contains(" is good: 5 monitors, 5 series, 1 notifier\n"));
+        assert!(
+            text(|out| check(Some(&path), &env, false, out))
+                .contains(" is good: 5 monitors, 5 series, 1 notifier\n")
+        );
         let shown = text(|out| show(Some(&path), &env, false, out));
         assert!(shown.contains("[[monitor]]\nname = \"demo\"\n"), "{shown}");
         let again = init(&path, false, &mut Vec::new()).unwrap_err();
@@ -103,7 +135,12 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         text(|out| init(&path, true, out));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), STARTER);
-        assert!(init(folder.path(), true, &mut Vec::new()).unwrap_err().text.contains("is a folder"));
+        assert!(
+            init(folder.path(), true, &mut Vec::new())
+                .unwrap_err()
+                .text
+                .contains("is a folder")
+        );
     }
 
     #[test]
@@ -114,7 +151,11 @@ mod tests {
         let env = Environment::of(folder.path(), [("HOME", "/nonexistent")]);
         let failure = check(None, &env, false, &mut Vec::new()).unwrap_err();
         assert_eq!(failure.code, exit::USAGE);
-        assert!(failure.text.contains("this monitor has no target"), "{}", failure.text);
+        assert!(
+            failure.text.contains("this monitor has no target"),
+            "{}",
+            failure.text
+        );
         let missing = check(Some(Path::new("gone.toml")), &env, false, &mut Vec::new()).unwrap_err();
         assert!(missing.text.contains("it does not exist"), "{}", missing.text);
     }

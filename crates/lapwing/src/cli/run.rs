@@ -1,6 +1,6 @@
 //! `lapwing run`: the daemon.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use clap::Args;
 use lapwing_net::Net;
@@ -19,6 +19,9 @@ use crate::{
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArg,
+    /// Write a starter configuration first when none is there (./lapwing.toml, or where --config says)
+    #[arg(long)]
+    starter: bool,
     /// Prove every notifier first, and refuse to run when one is not valid
     #[arg(long)]
     verify_notifiers: bool,
@@ -26,6 +29,7 @@ pub struct RunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
+  lapwing run --starter                           try it: writes ./lapwing.toml unless it is there
   lapwing run                                     with ./lapwing.toml or /etc/lapwing/
   lapwing run --config /etc/lapwing/ --verify-notifiers
 
@@ -33,6 +37,9 @@ SIGHUP applies a changed configuration; SIGTERM and Ctrl-C stop in good order.
 LAPWING_LOG=debug shows every check.";
 
 pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
+    if args.starter {
+        start_with(args.config.config.as_deref(), environment)?;
+    }
     let path = config::locate(args.config.config.as_deref(), environment).map_err(Failure::usage)?;
     let loaded = load(&path, environment)?;
     let log = telemetry::init(&loaded.log)?;
@@ -44,13 +51,48 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
             verify(&loaded, &net).await?;
         }
         let environment = environment.clone();
-        Daemon { loaded, path, environment, clock, net, log }.run().await.map_err(refused)
+        Daemon {
+            loaded,
+            path,
+            environment,
+            clock,
+            net,
+            log,
+        }
+        .run()
+        .await
+        .map_err(refused)
     })?;
     Ok(exit::FINE)
 }
 
+/// Writes the starter unless a configuration is there. What is there is never touched.
+fn start_with(explicit: Option<&Path>, environment: &Environment) -> Result<(), Failure> {
+    // A configuration that $LAPWING_CONFIG names and that is missing is a mistake, which is told in a moment.
+    let named = || {
+        environment
+            .get("LAPWING_CONFIG")
+            .is_some_and(|value| !value.is_empty())
+    };
+    let there = match explicit {
+        Some(path) => path.exists(),
+        None => named() || config::locate(None, environment).is_ok(),
+    };
+    if there {
+        return Ok(());
+    }
+    let path = explicit.map_or_else(|| config::default_path(environment), Path::to_owned);
+    // What `config init` says to do next is what happens here.
+    super::config::init(&path, false, &mut std::io::sink())?;
+    out::complain(&format!(
+        "Wrote the starter configuration {}: change it as you like\n",
+        path.display()
+    ));
+    Ok(())
+}
+
 /// The configuration, or all that is wrong with it.
-pub fn load(path: &std::path::Path, environment: &Environment) -> Result<Loaded, Failure> {
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Failure> {
     config::load(path, environment).map_err(|report| Failure::usage(report.render(out::paint_errors())))
 }
 
@@ -58,9 +100,13 @@ pub fn load(path: &std::path::Path, environment: &Environment) -> Result<Loaded,
 fn refused(error: anyhow::Error) -> Failure {
     let text = recorder::full(&*error);
     let mendable = error.chain().any(|cause| {
-        cause.downcast_ref::<lapwing_store::StoreError>().is_some() || cause.downcast_ref::<std::io::Error>().is_some()
+        cause.downcast_ref::<lapwing_store::StoreError>().is_some()
+            || cause.downcast_ref::<std::io::Error>().is_some()
     });
-    Failure { code: if mendable { exit::USAGE } else { exit::INTERNAL }, text }
+    Failure {
+        code: if mendable { exit::USAGE } else { exit::INTERNAL },
+        text,
+    }
 }
 
 async fn verify(loaded: &Loaded, net: &Net) -> Result<(), Failure> {
@@ -71,5 +117,9 @@ async fn verify(loaded: &Loaded, net: &Net) -> Result<(), Failure> {
             Err(error) => bad.push_str(&format!("\n  {name}: {error} [{}]", error.code)),
         }
     }
-    if bad.is_empty() { Ok(()) } else { Err(Failure::usage(format!("these notifiers are not valid:{bad}"))) }
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::usage(format!("these notifiers are not valid:{bad}")))
+    }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use lapwing_core::{
     kind::{KindInfo, OptionError, OptionValue, Options, nearest},
     monitor::{Family, ProbeSettings},
-    target::{Target, TargetError, expand_host, expand_target},
+    target::{Target, TargetError, expand_target},
 };
 use lapwing_probe::{Prober, build, kinds::KINDS};
 
@@ -17,7 +17,7 @@ use super::{
 
 /// The options of one command, given once and used for each of its targets.
 #[derive(Clone, Debug)]
-pub struct TargetOptions {
+struct TargetOptions {
     given: Vec<Given>,
     base: ProbeSettings,
 }
@@ -32,21 +32,8 @@ struct Given {
 }
 
 /// All kinds of this program.
-pub fn kinds() -> Vec<&'static KindInfo> {
+fn kinds() -> Vec<&'static KindInfo> {
     KINDS.iter().map(|k| k.info).collect()
-}
-
-/// Reads one target with `-o key=value` options; `timeout` holds where neither they nor the URL give one. All errors
-/// at once; an option that this target's kind does not have is one.
-pub fn target_from_cli(
-    text: &str,
-    options: &[(String, String)],
-    timeout: Option<Duration>,
-) -> Result<(Target, Prober), Vec<OptionError>> {
-    let options = TargetOptions::new(options, timeout)?;
-    let (target, prober) = options.probe(text)?;
-    let unused = options.unused(&[target.kind]);
-    if unused.is_empty() { Ok((target, prober)) } else { Err(unused) }
 }
 
 /// A target of the command line, ready to be asked.
@@ -60,7 +47,11 @@ pub struct Check {
 
 /// Reads many targets, ranges and CIDR blocks among them, with the options of one command. The error is a text for
 /// people, with a line for each thing that is wrong.
-pub fn checks(texts: &[String], options: &[(String, String)], timeout: Option<Duration>) -> Result<Vec<Check>, String> {
+pub fn checks(
+    texts: &[String],
+    options: &[(String, String)],
+    timeout: Option<Duration>,
+) -> Result<Vec<Check>, String> {
     let options = TargetOptions::new(options, timeout).map_err(|errors| lines(&errors))?;
     let (mut checks, mut errors, mut seen) = (Vec::new(), Vec::new(), Vec::<&'static KindInfo>::new());
     let mut add = |text: &str, errors: &mut Vec<OptionError>| match options.probe(text) {
@@ -68,24 +59,40 @@ pub fn checks(texts: &[String], options: &[(String, String)], timeout: Option<Du
             if !seen.iter().any(|k| k.name == target.kind.name) {
                 seen.push(target.kind);
             }
-            checks.push(Check { target: target.url, kind: target.kind.name, prober });
+            checks.push(Check {
+                target: target.url,
+                kind: target.kind.name,
+                prober,
+            });
         }
-        Err(more) => errors.extend(more.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
+        Err(more) => errors.extend(
+            more.into_iter()
+                .filter(|e| !errors.contains(e))
+                .collect::<Vec<_>>(),
+        ),
     };
     for text in texts {
-        match expand(text) {
+        match expand_target(text.trim()) {
             Ok(all) => all.iter().for_each(|text| {
                 if errors.len() < MOST_ERRORS {
                     add(text, &mut errors);
                 }
             }),
-            Err(TargetError { message, hint }) => errors.push(OptionError { option: String::new(), message, hint }),
+            Err(TargetError { message, hint }) => errors.push(OptionError {
+                option: String::new(),
+                message,
+                hint,
+            }),
         }
     }
     if errors.is_empty() && !seen.is_empty() {
         errors = options.unused(&seen);
     }
-    if errors.is_empty() { Ok(checks) } else { Err(lines(&errors)) }
+    if errors.is_empty() {
+        Ok(checks)
+    } else {
+        Err(lines(&errors))
+    }
 }
 
 /// Most errors told of one command.
@@ -99,20 +106,9 @@ fn lines(errors: &[OptionError]) -> String {
     errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// All targets that one stands for: a range or CIDR block where there is neither port nor path, else itself.
-pub fn expand(text: &str) -> Result<Vec<String>, TargetError> {
-    expand_target(text.trim())
-}
-
-/// All hosts that a bare one stands for (`--stdin --kind icmp`), as targets of `kind`.
-pub fn expand_bare(host: &str, kind: &str) -> Result<Vec<String>, TargetError> {
-    let hosts = expand_host(host)?;
-    Ok(hosts.into_iter().map(|host| format!("{kind}://{}", lapwing_core::target::bracketed(&host))).collect())
-}
-
 impl TargetOptions {
     /// Reads the options. Each must be one that some kind has, or that every probe reads.
-    pub fn new(options: &[(String, String)], timeout: Option<Duration>) -> Result<Self, Vec<OptionError>> {
+    fn new(options: &[(String, String)], timeout: Option<Duration>) -> Result<Self, Vec<OptionError>> {
         let (mut given, mut errors) = (Vec::new(), Vec::new());
         for (written, value) in options {
             match read(written, value) {
@@ -125,13 +121,25 @@ impl TargetOptions {
         }
         let default = ProbeSettings::default();
         let timeout = timeout.unwrap_or(default.timeout);
-        Ok(Self { given, base: ProbeSettings { timeout, connect_timeout: timeout, ..default } })
+        Ok(Self {
+            given,
+            base: ProbeSettings {
+                timeout,
+                connect_timeout: timeout,
+                ..default
+            },
+        })
     }
 
     /// Builds the probe of one target. Options of other kinds are left alone; see [`TargetOptions::unused`].
-    pub fn probe(&self, text: &str) -> Result<(Target, Prober), Vec<OptionError>> {
-        let mut target = Target::parse(text, &kinds())
-            .map_err(|error| vec![OptionError { option: String::new(), message: error.message, hint: error.hint }])?;
+    fn probe(&self, text: &str) -> Result<(Target, Prober), Vec<OptionError>> {
+        let mut target = Target::parse(text, &kinds()).map_err(|error| {
+            vec![OptionError {
+                option: String::new(),
+                message: error.message,
+                hint: error.hint,
+            }]
+        })?;
         let in_url = split_probe(&mut target);
         let (mut own, mut probe) = (Options::default(), Options::default());
         // Those for all kinds first, so that kind.key wins.
@@ -150,7 +158,10 @@ impl TargetOptions {
         let beside = pairs(&in_url).filter(|(name, _)| probe.get(name).is_none());
         let tuned = tuning.apply(beside.chain(pairs(&probe)), None);
         let both = tuning.both.then(|| {
-            let error = OptionError::new("family", "family = \"both\" makes two series, which only a monitor has");
+            let error = OptionError::new(
+                "family",
+                "family = \"both\" makes two series, which only a monitor has",
+            );
             error.hint("check with family=4, then with family=6")
         });
         let mut errors = tuned.err().unwrap_or_default();
@@ -164,18 +175,22 @@ impl TargetOptions {
     }
 
     /// Errors for the options that none of these kinds has.
-    pub fn unused(&self, kinds: &[&'static KindInfo]) -> Vec<OptionError> {
+    fn unused(&self, kinds: &[&'static KindInfo]) -> Vec<OptionError> {
         let reaches = |option: &Given, kind: &KindInfo| {
             option.kind.is_none_or(|k| k.name == kind.name)
                 && (has(kind, &option.name) || keys::PROBE_KEYS.contains(&option.name.as_str()))
         };
-        let unused = self.given.iter().filter(|option| !kinds.iter().any(|kind| reaches(option, kind)));
+        let unused = self
+            .given
+            .iter()
+            .filter(|option| !kinds.iter().any(|kind| reaches(option, kind)));
         unused
             .map(|option| {
                 let names = kinds.iter().map(|k| k.name).collect::<Vec<_>>().join(" or ");
                 match option.kind {
                     Some(kind) => {
-                        let message = format!("no target is {}, so {} has no effect", kind.name, option.written);
+                        let message =
+                            format!("no target is {}, so {} has no effect", kind.name, option.written);
                         OptionError::new(option.written.as_str(), message)
                     }
                     None => {
@@ -196,7 +211,10 @@ impl TargetOptions {
 fn read(written: &str, value: &str) -> Result<Given, OptionError> {
     let (kind, name) = match written.split_once('.') {
         None => (None, written),
-        Some((kind, name)) => match kinds().into_iter().find(|k| k.name == kind || k.schemes.contains(&kind)) {
+        Some((kind, name)) => match kinds()
+            .into_iter()
+            .find(|k| k.name == kind || k.schemes.contains(&kind))
+        {
             Some(kind) => (Some(kind), name),
             None => {
                 let error = OptionError::new(written, format!("there is no kind \"{kind}\""));
@@ -208,10 +226,19 @@ fn read(written: &str, value: &str) -> Result<Given, OptionError> {
         },
     };
     let of = |k: &&'static KindInfo| kind.is_none_or(|kind| kind.name == k.name);
-    let known: Vec<_> = kinds().into_iter().filter(of).flat_map(|k| k.options).map(|o| o.name).collect();
+    let known: Vec<_> = kinds()
+        .into_iter()
+        .filter(of)
+        .flat_map(|k| k.options)
+        .map(|o| o.name)
+        .collect();
     if !known.contains(&name) && !keys::PROBE_KEYS.contains(&name) {
         let owner = kind.map_or("no kind".to_owned(), |k| k.name.to_owned());
-        let verb = if kind.is_some() { "has no option" } else { "has an option" };
+        let verb = if kind.is_some() {
+            "has no option"
+        } else {
+            "has an option"
+        };
         let error = OptionError::new(written, format!("{owner} {verb} \"{name}\""));
         let near = nearest(name, known.into_iter().chain(keys::PROBE_KEYS.iter().copied()));
         return Err(match near {
@@ -220,11 +247,21 @@ fn read(written: &str, value: &str) -> Result<Given, OptionError> {
         });
     }
     let value = OptionValue::Text(value.to_owned());
-    Ok(Given { kind, written: written.to_owned(), name: name.to_owned(), value })
+    Ok(Given {
+        kind,
+        written: written.to_owned(),
+        name: name.to_owned(),
+        value,
+    })
 }
 
 fn owners(option: &str) -> String {
-    kinds().iter().filter(|k| has(k, option)).map(|k| k.name).collect::<Vec<_>>().join(", ")
+    kinds()
+        .iter()
+        .filter(|k| has(k, option))
+        .map(|k| k.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn kind_names() -> String {

@@ -22,10 +22,18 @@ pub(super) struct Place {
 
 impl Place {
     /// For what has no place in any file.
-    pub(super) const NONE: Self = Self { file: u32::MAX, start: 0, end: 0 };
+    pub(super) const NONE: Self = Self {
+        file: u32::MAX,
+        start: 0,
+        end: 0,
+    };
 
     pub(super) fn new(file: u32, span: &Range<usize>) -> Self {
-        Self { file, start: span.start as u32, end: span.end as u32 }
+        Self {
+            file,
+            start: span.start as u32,
+            end: span.end as u32,
+        }
     }
 }
 
@@ -85,7 +93,14 @@ const LONGEST_LINE: usize = 300;
 impl Report {
     /// One error that has no place in a file.
     pub(super) fn one(message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { diagnostics: vec![Diagnostic { message: message.into(), hint, at: None, also: None }] }
+        Self {
+            diagnostics: vec![Diagnostic {
+                message: message.into(),
+                hint,
+                at: None,
+                also: None,
+            }],
+        }
     }
 
     /// Looks up the places. `hidden` are values that must not be shown, `masks` the ranges that may hold such.
@@ -98,17 +113,28 @@ impl Report {
         problems.sort_by_key(|p| (p.place.file, p.place.start));
         let mut masks = masks.to_vec();
         masks.sort();
-        let excerpts = Excerpts { lines: sources.iter().map(|s| line_starts(&s.text)).collect(), sources, masks };
+        let excerpts = Excerpts {
+            lines: sources.iter().map(|s| line_starts(&s.text)).collect(),
+            sources,
+            masks,
+        };
         let redact = |text: String| {
-            hidden.iter().filter(|h| h.len() >= 4).fold(text, |text, hidden| text.replace(hidden.as_str(), "***"))
+            hidden
+                .iter()
+                .filter(|h| h.len() >= 4)
+                .fold(text, |text, hidden| text.replace(hidden.as_str(), "***"))
         };
         let diagnostics = problems.into_iter().map(|problem| Diagnostic {
             message: redact(problem.message),
             hint: problem.hint.map(redact),
             at: excerpts.get(problem.place),
-            also: problem.also.and_then(|(why, place)| Some((why, excerpts.get(place)?))),
+            also: problem
+                .also
+                .and_then(|(why, place)| Some((why, excerpts.get(place)?))),
         });
-        Self { diagnostics: diagnostics.collect() }
+        Self {
+            diagnostics: diagnostics.collect(),
+        }
     }
 
     pub fn diagnostics(&self) -> &[Diagnostic] {
@@ -117,7 +143,11 @@ impl Report {
 
     /// All of it for people, each error with its line and a marker.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let mut out = String::new();
         for diagnostic in self.diagnostics.iter().take(MOST_SHOWN) {
@@ -126,7 +156,10 @@ impl Report {
         }
         let count = self.diagnostics.len();
         if count > MOST_SHOWN {
-            out.push_str(&format!("and {} more errors that are not shown\n", count - MOST_SHOWN));
+            out.push_str(&format!(
+                "and {} more errors that are not shown\n",
+                count - MOST_SHOWN
+            ));
         }
         out.push_str(&match count {
             1 => "1 error".to_owned(),
@@ -172,12 +205,16 @@ impl Diagnostic {
 impl Excerpt {
     fn put<'a>(&'a self, group: Group<'a>) -> Group<'a> {
         let marker = AnnotationKind::Primary.span(self.marked.clone());
-        let snippet = Snippet::source(self.text.as_str()).line_start(self.line).annotation(marker);
+        let snippet = Snippet::source(self.text.as_str())
+            .line_start(self.line)
+            .annotation(marker);
         // The renderer counts columns in what is shown; where that is not what is written, they are given.
         if self.text[..self.marked.start].chars().count() + 1 == self.column {
             return group.element(snippet.path(self.path.as_str()));
         }
-        let origin = Origin::path(self.path.as_str()).line(self.line).char_column(self.column);
+        let origin = Origin::path(self.path.as_str())
+            .line(self.line)
+            .char_column(self.column);
         group.element(origin).element(snippet)
     }
 }
@@ -199,22 +236,37 @@ impl Excerpts<'_> {
         let end = begin + rest.find('\n').unwrap_or(rest.len());
         let end = begin + source.text[begin..end].trim_end_matches('\r').len();
         let (start, stop) = (place.start as usize, (place.end as usize).min(end));
-        let column = source.text.get(begin..start.min(end)).map_or(1, |t| t.chars().count() + 1);
+        let column = source
+            .text
+            .get(begin..start.min(end))
+            .map_or(1, |t| t.chars().count() + 1);
         let (text, marked) = self.masked(place.file, begin..end, start..stop.max(start));
         let (text, marked) = cut(text, marked);
-        Some(Excerpt { path: source.path.display().to_string(), line, column, text, marked })
+        Some(Excerpt {
+            path: source.path.display().to_string(),
+            line,
+            column,
+            text,
+            marked,
+        })
     }
 
     /// The line with its secrets replaced, and where in it the marked part lies.
     fn masked(&self, file: u32, line: Range<usize>, marked: Range<usize>) -> (String, Range<usize>) {
         let source = &self.sources[file as usize].text;
         // Ranges sorted by begin; one that began on an earlier line may reach into this one.
-        let after = self.masks.partition_point(|m| (m.file, m.start as usize) < (file, line.end));
+        let after = self
+            .masks
+            .partition_point(|m| (m.file, m.start as usize) < (file, line.end));
         let near = self.masks[..after].iter().rev().take(MOST_MASKS);
-        let masks: Vec<_> = near.filter(|m| m.file == file && m.end as usize > line.start).collect();
+        let masks: Vec<_> = near
+            .filter(|m| m.file == file && m.end as usize > line.start)
+            .collect();
         let (mut out, mut from, mut to, mut at) = (String::new(), None, None, line.start);
         while at < line.end {
-            let mask = masks.iter().find(|m| (m.start as usize..m.end as usize).contains(&at));
+            let mask = masks
+                .iter()
+                .find(|m| (m.start as usize..m.end as usize).contains(&at));
             let next = match mask {
                 Some(mask) => (mask.end as usize).min(line.end),
                 None => at + source[at..].chars().next().map_or(1, char::len_utf8),
@@ -224,7 +276,11 @@ impl Excerpts<'_> {
             }
             out.push_str(if mask.is_some() { "***" } else { &source[at..next] });
             if to.is_none() && marked.end <= next {
-                to = Some(if marked.end > at { out.len() } else { from.unwrap_or(out.len()) });
+                to = Some(if marked.end > at {
+                    out.len()
+                } else {
+                    from.unwrap_or(out.len())
+                });
             }
             at = next;
         }
@@ -235,7 +291,9 @@ impl Excerpts<'_> {
 }
 
 fn line_starts(text: &str) -> Vec<u32> {
-    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect()
+    std::iter::once(0)
+        .chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1))
+        .collect()
 }
 
 /// A long line is cut after what is marked, a very long one before it too.
@@ -243,11 +301,21 @@ fn cut(text: String, marked: Range<usize>) -> (String, Range<usize>) {
     if text.len() <= LONGEST_LINE {
         return (text, marked);
     }
-    let before = if marked.start < LONGEST_LINE { 0 } else { marked.start - LONGEST_LINE / 3 };
+    let before = if marked.start < LONGEST_LINE {
+        0
+    } else {
+        marked.start - LONGEST_LINE / 3
+    };
     let from = text.floor_char_boundary(before);
     let to = text.floor_char_boundary((marked.start + LONGEST_LINE / 3).min(text.len()));
     let shown = &text[from..to];
-    let (head, tail) = (if from > 0 { "…" } else { "" }, if to < text.len() { "…" } else { "" });
+    let (head, tail) = (
+        if from > 0 { "…" } else { "" },
+        if to < text.len() { "…" } else { "" },
+    );
     let shift = |at: usize| at.saturating_sub(from).min(shown.len()) + head.len();
-    (format!("{head}{shown}{tail}"), shift(marked.start)..shift(marked.end))
+    (
+        format!("{head}{shown}{tail}"),
+        shift(marked.start)..shift(marked.end),
+    )
 }

@@ -15,17 +15,25 @@ pub struct Environment {
 impl Environment {
     /// That of this process. Variables that are not UTF-8 are left out.
     pub fn of_process() -> Self {
-        let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        Self { variables: variables.collect(), directory: PathBuf::new() }
+        let variables =
+            std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+        Self {
+            variables: variables.collect(),
+            directory: PathBuf::new(),
+        }
     }
 
-    /// An environment of its own, with relative paths starting at `directory`.
+    /// One of its own, with relative paths starting at `directory`.
+    #[cfg(test)]
     pub fn of<N: Into<String>, V: Into<String>>(
         directory: impl Into<PathBuf>,
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let variables = variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
-        Self { variables, directory: directory.into() }
+        Self {
+            variables,
+            directory: directory.into(),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

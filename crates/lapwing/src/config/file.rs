@@ -12,7 +12,7 @@ use super::{
     locate::reason,
     monitor::{Given, MonitorText, read_defaults, read_monitor},
     notify::{self, NotifierText},
-    syntax,
+    syntax::{self, Broken},
     value::{Node, Reading, nodes},
 };
 
@@ -28,7 +28,7 @@ pub(super) struct FilePlan {
     /// All names, those of notifiers with errors too.
     pub(super) notifier_names: Vec<Arc<str>>,
     pub(super) tables: Tables,
-    /// True with errors in the syntax.
+    /// True when it is not certain what holds for all monitors.
     pub(super) broken: bool,
 }
 
@@ -75,14 +75,19 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
 pub(super) fn read(reading: &mut Reading<'_>) -> FilePlan {
     let mut plan = FilePlan::default();
     let mut seen = Seen::default();
-    let mut broken = Vec::new();
+    let mut lines = Vec::new();
     for (file, source) in (0..).zip(reading.sources) {
         let (root, errors) = DeTable::parse_recoverable(&source.text);
-        broken.extend(syntax::report(reading, file, source, &errors));
+        lines.extend(syntax::report(reading, file, source, &errors));
         read_root(reading, file, root.get_ref(), &mut plan, &mut seen);
     }
-    syntax::keep_certain(reading, &broken);
-    plan.broken = !broken.is_empty();
+    if !lines.is_empty() {
+        let broken = Broken::of(reading, &lines);
+        broken.keep_certain(reading);
+        plan.broken = seen.defaults.is_some_and(|place| !broken.leaves(place));
+        plan.monitors.retain(|monitor| broken.leaves(monitor.at));
+        plan.notifiers.retain(|notifier| broken.leaves(notifier.at));
+    }
     plan
 }
 
@@ -112,7 +117,11 @@ pub(super) fn read_notifier(reading: &mut Reading<'_>, name: &str) -> FilePlan {
 }
 
 /// The tables of one name in all files.
-fn each(reading: &mut Reading<'_>, name: &str, mut visit: impl FnMut(&mut Reading<'_>, Node<'_>, &DeTable<'_>)) {
+fn each(
+    reading: &mut Reading<'_>,
+    name: &str,
+    mut visit: impl FnMut(&mut Reading<'_>, Node<'_>, &DeTable<'_>),
+) {
     for (file, source) in (0..).zip(reading.sources) {
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         syntax::report(reading, file, source, &errors);
@@ -168,14 +177,25 @@ fn read_root(reading: &mut Reading<'_>, file: u32, root: &DeTable<'_>, plan: &mu
 
 const HOW_MONITOR: &str = "write [[monitor]] with two brackets, and name = \"…\" below it";
 
-fn add_monitor(reading: &mut Reading<'_>, header: Place, table: &DeTable<'_>, plan: &mut FilePlan, seen: &mut Seen) {
+fn add_monitor(
+    reading: &mut Reading<'_>,
+    header: Place,
+    table: &DeTable<'_>,
+    plan: &mut FilePlan,
+    seen: &mut Seen,
+) {
     let monitor = read_monitor(reading, header, table);
     let name = &monitor.name;
     // Without a name it has an error of its own.
     if !name.value.is_empty() {
         match seen.monitors.get(&name.value) {
             Some(first) => {
-                twice(reading, name.place, *first, &format!("the name \"{}\" is given to two monitors", name.value));
+                twice(
+                    reading,
+                    name.place,
+                    *first,
+                    &format!("the name \"{}\" is given to two monitors", name.value),
+                );
             }
             None => {
                 seen.monitors.insert(name.value.clone(), name.place);
@@ -186,7 +206,12 @@ fn add_monitor(reading: &mut Reading<'_>, header: Place, table: &DeTable<'_>, pl
 }
 
 fn twice(reading: &mut Reading<'_>, place: Place, first: Place, message: &str) {
-    reading.problem(Problem { message: message.to_owned(), hint: None, place, also: Some(("it stands here first", first)) });
+    reading.problem(Problem {
+        message: message.to_owned(),
+        hint: None,
+        place,
+        also: Some(("it stands here first", first)),
+    });
 }
 
 /// What does not belong at the top of a file.
@@ -194,7 +219,14 @@ fn misplaced(reading: &mut Reading<'_>, node: Node<'_>) {
     let name = node.key;
     if keys::LATER_TABLES.contains(&name) {
         let table = matches!(node.value, DeValue::Array(_));
-        return reading.later(node.key_at, &if table { format!("[[{name}]]") } else { format!("[{name}]") });
+        return reading.later(
+            node.key_at,
+            &if table {
+                format!("[[{name}]]")
+            } else {
+                format!("[{name}]")
+            },
+        );
     }
     reading.mask_unknown(node);
     let hint = match name {
@@ -207,7 +239,9 @@ fn misplaced(reading: &mut Reading<'_>, node: Node<'_>) {
         }
         _ if keys::monitor(name).is_some() => format!("{name} stands in a [[monitor]]"),
         _ => {
-            let known = ["defaults", "monitor", "notify"].into_iter().chain(keys::TABLES.iter().map(|t| t.name));
+            let known = ["defaults", "monitor", "notify"]
+                .into_iter()
+                .chain(keys::TABLES.iter().map(|t| t.name));
             match nearest(name, known.clone()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("the tables are: {}", known.collect::<Vec<_>>().join(", ")),
@@ -235,14 +269,20 @@ fn read_table(
     for node in nodes(header.file, table) {
         let Some(key) = keys::find(info.keys, node.key) else {
             let owner = format!("[{}]", info.name);
-            reading.unknown(node, &owner, &info.keys.iter().map(|k| k.name).collect::<Vec<_>>());
+            reading.unknown(
+                node,
+                &owner,
+                &info.keys.iter().map(|k| k.name).collect::<Vec<_>>(),
+            );
             continue;
         };
         let at = node.at;
         match (info.name, key.name) {
             ("web", _) => tables.web = listen(reading, node, key).map(|value| At { value, place: at }),
             ("echo", _) => tables.echo = listen(reading, node, key).map(|value| At { value, place: at }),
-            ("store", "path") => tables.store_path = reading.text(node, key).map(|value| At { value, place: at }),
+            ("store", "path") => {
+                tables.store_path = reading.text(node, key).map(|value| At { value, place: at })
+            }
             ("store", "raw") => tables.raw = raw(reading, node, key),
             ("store", _) => tables.max_size = size(reading, node, key),
             ("log", "level") => tables.level = reading.choice(node, key),
@@ -250,7 +290,11 @@ fn read_table(
         }
     }
     if info.name == "echo" && !table.contains_key("listen") {
-        reading.error(header, "[echo] lacks listen", "for example: listen = \"127.0.0.1:7007\"".to_owned());
+        reading.error(
+            header,
+            "[echo] lacks listen",
+            "for example: listen = \"127.0.0.1:7007\"".to_owned(),
+        );
     }
 }
 
@@ -260,7 +304,11 @@ const SHORTEST_RAW: Duration = Duration::from_hours(1);
 fn raw(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Duration> {
     let raw = reading.duration(node, key)?;
     if raw < SHORTEST_RAW {
-        reading.error(node.at, format!("raw = {} is too short", reading.literal(node.at)), "it is at least 1h".to_owned());
+        reading.error(
+            node.at,
+            format!("raw = {} is too short", reading.literal(node.at)),
+            "it is at least 1h".to_owned(),
+        );
         return None;
     }
     Some(raw)
@@ -268,7 +316,11 @@ fn raw(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Duration>
 
 fn listen(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Listen> {
     if let DeValue::Boolean(false) = node.value {
-        reading.error(node.at, "listen = false is not an address", "write listen = \"off\"".to_owned());
+        reading.error(
+            node.at,
+            "listen = false is not an address",
+            "write listen = \"off\"".to_owned(),
+        );
         return None;
     }
     let text = match node.value {
@@ -283,10 +335,16 @@ fn listen(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Listen
     }
     let port = text.rsplit(':').next().unwrap_or_default().parse::<u16>().ok();
     let hint = match port {
-        Some(port) => format!("an address and a port: \"127.0.0.1:{port}\" for this machine, \"0.0.0.0:{port}\" for all"),
+        Some(port) => format!(
+            "an address and a port: \"127.0.0.1:{port}\" for this machine, \"0.0.0.0:{port}\" for all"
+        ),
         None => format!("for example: listen = {}; \"off\" for none", key.example),
     };
-    reading.error(node.at, format!("listen = {} is not an address and port", reading.literal(node.at)), hint);
+    reading.error(
+        node.at,
+        format!("listen = {} is not an address and port", reading.literal(node.at)),
+        hint,
+    );
     None
 }
 
@@ -313,7 +371,9 @@ fn size(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<u64> {
 /// Bytes: `500MB` (powers of 1000), `1GiB` (powers of 1024), or a plain number.
 fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let number: f64 = text[..digits].parse().ok()?;
     let unit: f64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
@@ -333,7 +393,17 @@ fn parse_size(text: &str) -> Option<u64> {
 
 /// A size as it is written: the largest unit that divides it.
 pub(super) fn size_text(bytes: u64) -> String {
-    let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
-    let unit = units.into_iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
-    unit.map_or_else(|| bytes.to_string(), |(unit, size)| format!("{}{unit}", bytes / size))
+    let units = [
+        ("TB", 1_000_000_000_000),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("kB", 1000),
+    ];
+    let unit = units
+        .into_iter()
+        .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
+    unit.map_or_else(
+        || bytes.to_string(),
+        |(unit, size)| format!("{}{unit}", bytes / size),
+    )
 }

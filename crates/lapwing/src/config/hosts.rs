@@ -35,7 +35,9 @@ impl Hosts {
     /// Where the host with this number comes from.
     pub(super) fn place(&self, number: usize) -> Place {
         let after = self.entries.partition_point(|(from, _)| *from <= number);
-        after.checked_sub(1).map_or(Place::NONE, |entry| self.entries[entry].1)
+        after
+            .checked_sub(1)
+            .map_or(Place::NONE, |entry| self.entries[entry].1)
     }
 
     /// Adds what one entry stands for.
@@ -79,7 +81,11 @@ fn list(reading: &mut Reading<'_>, hosts: &mut Hosts, path: &str, at: Place) {
         Ok(text) => text,
         Err(why) => {
             let hint = "a relative path starts at the folder of the configuration file".to_owned();
-            return reading.error(at, format!("the list {} cannot be read: {why}", path.display()), hint);
+            return reading.error(
+                at,
+                format!("the list {} cannot be read: {why}", path.display()),
+                hint,
+            );
         }
     };
     let number = (reading.sources.len() + reading.lists.len()) as u32;
@@ -105,7 +111,11 @@ fn list(reading: &mut Reading<'_>, hosts: &mut Hosts, path: &str, at: Place) {
         }
     }
     if wrong == 0 && hosts.len() == before {
-        reading.error(at, format!("the list {} is empty", path.display()), "write a host a line".to_owned());
+        reading.error(
+            at,
+            format!("the list {} is empty", path.display()),
+            "write a host a line".to_owned(),
+        );
     }
     reading.lists.push(Source { path, text });
 }
@@ -116,7 +126,9 @@ fn read(path: &Path) -> Result<String, String> {
         return Err("it is not a file".to_owned());
     }
     let mut bytes = Vec::new();
-    file.take(LARGEST_LIST + 1).read_to_end(&mut bytes).map_err(|e| reason(&e))?;
+    file.take(LARGEST_LIST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| reason(&e))?;
     if bytes.len() as u64 > LARGEST_LIST {
         return Err("it is larger than 64 MiB".to_owned());
     }

@@ -23,8 +23,14 @@ pub struct Key {
 pub enum KeyType {
     Text,
     Duration,
-    Integer { min: i64, max: i64 },
-    Number { min: f64, max: f64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Number {
+        min: f64,
+        max: f64,
+    },
     Choice(&'static [&'static str]),
     /// A list of texts, or one text.
     Texts,
@@ -55,8 +61,21 @@ pub const MAX_THRESHOLD: i64 = 1_000_000;
 /// Largest `window.of`.
 pub const MAX_WINDOW: i64 = 1000;
 
-const fn key(name: &'static str, ty: KeyType, default: &'static str, example: &'static str, doc: &'static str) -> Key {
-    Key { name, ty, default, doc, example, in_defaults: false }
+const fn key(
+    name: &'static str,
+    ty: KeyType,
+    default: &'static str,
+    example: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key {
+        name,
+        ty,
+        default,
+        doc,
+        example,
+        in_defaults: false,
+    }
 }
 
 const fn shared(
@@ -66,15 +85,43 @@ const fn shared(
     example: &'static str,
     doc: &'static str,
 ) -> Key {
-    Key { name, ty, default, doc, example, in_defaults: true }
+    Key {
+        name,
+        ty,
+        default,
+        doc,
+        example,
+        in_defaults: true,
+    }
 }
 
 static WINDOW: &[Key] = &[
-    key("of", KeyType::Integer { min: 1, max: MAX_WINDOW }, "", "10", "How many of the last checks are looked at."),
-    key("fail", KeyType::Integer { min: 1, max: MAX_WINDOW }, "", "4", "Down when so many of them failed."),
+    key(
+        "of",
+        KeyType::Integer {
+            min: 1,
+            max: MAX_WINDOW,
+        },
+        "",
+        "10",
+        "How many of the last checks are looked at.",
+    ),
+    key(
+        "fail",
+        KeyType::Integer {
+            min: 1,
+            max: MAX_WINDOW,
+        },
+        "",
+        "4",
+        "Down when so many of them failed.",
+    ),
     key(
         "recover",
-        KeyType::Integer { min: 0, max: MAX_WINDOW },
+        KeyType::Integer {
+            min: 0,
+            max: MAX_WINDOW,
+        },
         "0",
         "1",
         "Up again when at most so many of them failed; less than `fail`.",
@@ -84,7 +131,10 @@ static WINDOW: &[Key] = &[
 static LOSS: &[Key] = &[
     key(
         "window",
-        KeyType::Integer { min: 1, max: LossPolicy::MAX_WINDOW as i64 },
+        KeyType::Integer {
+            min: 1,
+            max: LossPolicy::MAX_WINDOW as i64,
+        },
         "",
         "300",
         "How many of the last requests are held.",
@@ -99,7 +149,10 @@ static LOSS: &[Key] = &[
     ),
     key(
         "min",
-        KeyType::Integer { min: 1, max: LossPolicy::MAX_WINDOW as i64 },
+        KeyType::Integer {
+            min: 1,
+            max: LossPolicy::MAX_WINDOW as i64,
+        },
         "1",
         "20",
         "Judge once so many requests are held.",
@@ -136,7 +189,13 @@ pub static MONITOR: &[Key] = &[
         "[\"10.0.0.0/24\", \"web[01-20].example.com\", \"@hosts.txt\"]",
         "Fills {host} in the target: names, addresses, ranges, CIDR blocks, and @files with one entry a line.",
     ),
-    shared("interval", KeyType::Duration, "\"30s\"", "\"1m\"", "Time between checks while up; at least 100ms."),
+    shared(
+        "interval",
+        KeyType::Duration,
+        "\"30s\"",
+        "\"1m\"",
+        "Time between checks while up; at least 100ms.",
+    ),
     shared(
         "timeout",
         KeyType::Duration,
@@ -167,14 +226,20 @@ pub static MONITOR: &[Key] = &[
     ),
     shared(
         "failure_threshold",
-        KeyType::Integer { min: 0, max: MAX_THRESHOLD },
+        KeyType::Integer {
+            min: 0,
+            max: MAX_THRESHOLD,
+        },
         "3",
         "1",
         "So many failures in a row make an outage. 0 turns the rule off.",
     ),
     shared(
         "recovery_threshold",
-        KeyType::Integer { min: 1, max: MAX_THRESHOLD },
+        KeyType::Integer {
+            min: 1,
+            max: MAX_THRESHOLD,
+        },
         "1",
         "2",
         "So many successes in a row end an outage.",
@@ -229,7 +294,13 @@ pub static MONITOR: &[Key] = &[
         "\"all\"",
         "Which addresses of a name are asked. With `all` every one must pass.",
     ),
-    shared("source", KeyType::Text, "", "\"eth0\"", "Address or interface that packets are sent from."),
+    shared(
+        "source",
+        KeyType::Text,
+        "",
+        "\"eth0\"",
+        "Address or interface that packets are sent from.",
+    ),
     shared(
         "labels",
         KeyType::Labels,
@@ -273,7 +344,13 @@ pub static TABLES: &[TableInfo] = &[
                 "\"/var/lib/lapwing\"",
                 "The data folder. A relative path starts at the configuration file.",
             ),
-            key("raw", KeyType::Duration, "\"30d\"", "\"90d\"", "How long single observations are kept; rollups stay."),
+            key(
+                "raw",
+                KeyType::Duration,
+                "\"30d\"",
+                "\"90d\"",
+                "How long single observations are kept; rollups stay.",
+            ),
             key(
                 "max_size",
                 KeyType::Size,
@@ -319,7 +396,16 @@ pub static TABLES: &[TableInfo] = &[
 /// Tables of later versions.
 pub static LATER_TABLES: &[&str] = &["heartbeat", "self", "maintenance", "route"];
 /// Keys of `[[monitor]]` and `[defaults]` of later versions.
-pub static LATER_MONITOR: &[&str] = &["depends_on", "period", "grace", "down_after", "key", "from", "cron", "adopt"];
+pub static LATER_MONITOR: &[&str] = &[
+    "depends_on",
+    "period",
+    "grace",
+    "down_after",
+    "key",
+    "from",
+    "cron",
+    "adopt",
+];
 /// Keys of `[notify.NAME]` of later versions.
 pub static LATER_NOTIFY: &[&str] = &["fallback", "template", "templates", "locale"];
 

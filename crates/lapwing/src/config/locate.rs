@@ -31,12 +31,10 @@ pub fn locate(explicit: Option<&Path>, env: &Environment) -> Result<PathBuf, Rep
         looked.push(format!("{}/", folder.display()));
     }
     let message = format!("there is no configuration: looked for {}", looked.join(", "));
-    Err(Report::one(message, Some("\"lapwing config init\" writes one to start from".to_owned())))
-}
-
-/// The path that `config init` writes to where nobody gives one.
-pub fn default_path(env: &Environment) -> PathBuf {
-    env.at(Path::new(FILE))
+    Err(Report::one(
+        message,
+        Some("\"lapwing config init\" writes one to start from".to_owned()),
+    ))
 }
 
 fn named(path: &Path, by: &str, env: &Environment) -> Result<PathBuf, Report> {
@@ -44,21 +42,37 @@ fn named(path: &Path, by: &str, env: &Environment) -> Result<PathBuf, Report> {
     match path.metadata() {
         Ok(_) => Ok(path),
         Err(error) => {
-            let message = format!("{}, given by {by}, cannot be read: {}", path.display(), reason(&error));
-            let hint = format!("\"lapwing config init {}\" writes one to start from", path.display());
-            Err(Report::one(message, (error.kind() == io::ErrorKind::NotFound).then_some(hint)))
+            let message = format!(
+                "{}, given by {by}, cannot be read: {}",
+                path.display(),
+                reason(&error)
+            );
+            let hint = format!(
+                "\"lapwing config init {}\" writes one to start from",
+                path.display()
+            );
+            Err(Report::one(
+                message,
+                (error.kind() == io::ErrorKind::NotFound).then_some(hint),
+            ))
         }
     }
 }
 
 fn folders(env: &Environment) -> Vec<PathBuf> {
-    let own = env.given("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let own = env
+        .given("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute());
     let own = own.or_else(|| Some(Path::new(env.given("HOME")?).join(".config")));
-    own.map(|own| own.join("lapwing")).into_iter().chain([PathBuf::from("/etc/lapwing")]).collect()
+    own.map(|own| own.join("lapwing"))
+        .into_iter()
+        .chain([PathBuf::from("/etc/lapwing")])
+        .collect()
 }
 
 fn is_configuration(folder: &Path) -> bool {
-    files(folder).is_ok_and(|files| !files.is_empty())
+    folder.is_dir() && files(folder).is_ok_and(|files| !files.is_empty())
 }
 
 /// The files of a configuration: the file itself, or all `*.toml` of a folder in name order.
@@ -69,7 +83,11 @@ pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         // Hidden files are what editors leave behind.
         let wanted = !name.starts_with('.') && path.extension().is_some_and(|e| e == "toml");
         if wanted && path.is_file() {

@@ -49,6 +49,8 @@ pub(super) struct Given {
 /// A `[[monitor]]` as written.
 #[derive(Debug)]
 pub(super) struct MonitorText {
+    /// Its head.
+    pub(super) at: Place,
     pub(super) name: At<String>,
     pub(super) targets: Vec<At<String>>,
     pub(super) hosts: Option<Vec<At<String>>>,
@@ -82,7 +84,9 @@ pub(super) fn read_monitor(reading: &mut Reading<'_>, header: Place, table: &DeT
     for node in nodes(header.file, table) {
         match (node.key, keys::monitor(node.key)) {
             ("name", Some(key)) => name = Some(read_name(reading, node, key)),
-            ("target", Some(key)) => target = Some((node.key_at, reading.text(node, key).map(|t| (t, node.at)))),
+            ("target", Some(key)) => {
+                target = Some((node.key_at, reading.text(node, key).map(|t| (t, node.at))))
+            }
             ("targets", Some(key)) => targets = Some((node, reading.texts(node, key).unwrap_or_default())),
             ("hosts", Some(key)) => {
                 hosts_at = node.at;
@@ -99,7 +103,10 @@ pub(super) fn read_monitor(reading: &mut Reading<'_>, header: Place, table: &DeT
         None
     });
     let targets = match (target, targets) {
-        (Some((_, target)), None) => target.into_iter().map(|(value, place)| At { value, place }).collect(),
+        (Some((_, target)), None) => target
+            .into_iter()
+            .map(|(value, place)| At { value, place })
+            .collect(),
         (None, Some((node, targets))) => {
             if targets.is_empty() && matches!(node.value, DeValue::Array(items) if items.is_empty()) {
                 reading.error(node.at, "targets is empty: there is nothing to watch", None);
@@ -107,7 +114,11 @@ pub(super) fn read_monitor(reading: &mut Reading<'_>, header: Place, table: &DeT
             targets
         }
         (Some((at, _)), Some(_)) => {
-            reading.error(at, "a monitor has either target or targets, not both", "put all of them into targets".to_owned());
+            reading.error(
+                at,
+                "a monitor has either target or targets, not both",
+                "put all of them into targets".to_owned(),
+            );
             Vec::new()
         }
         (None, None) => {
@@ -116,8 +127,18 @@ pub(super) fn read_monitor(reading: &mut Reading<'_>, header: Place, table: &DeT
             Vec::new()
         }
     };
-    let name = name.unwrap_or(At { value: String::new(), place: header });
-    MonitorText { name, targets, hosts, hosts_at, given }
+    let name = name.unwrap_or(At {
+        value: String::new(),
+        place: header,
+    });
+    MonitorText {
+        at: header,
+        name,
+        targets,
+        hosts,
+        hosts_at,
+        given,
+    }
 }
 
 /// Reads `[defaults]`.
@@ -148,7 +169,10 @@ fn read_name(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<At<
     } else if name.chars().any(char::is_control) || name.trim() != name {
         "a name may not hold control characters, nor begin or end with a space".to_owned()
     } else {
-        return Some(At { value: name, place: node.at });
+        return Some(At {
+            value: name,
+            place: node.at,
+        });
     };
     reading.error(node.at, problem, "for example: name = \"web\"".to_owned());
     None
@@ -166,7 +190,12 @@ impl Given {
             "connect_timeout" => self.connect_timeout = limit(reading, node, key),
             "failure_threshold" => self.failure_threshold = threshold(reading, node, key),
             "recovery_threshold" => self.recovery_threshold = threshold(reading, node, key),
-            "window" => self.window = window(reading, node, key).map(|value| At { value, place: node.key_at }),
+            "window" => {
+                self.window = window(reading, node, key).map(|value| At {
+                    value,
+                    place: node.key_at,
+                })
+            }
             "reset_failures" => {
                 self.reset_failures = reading.choice(node, key).map(|word| match word {
                     "hourly" => ResetFailures::Hourly,
@@ -176,7 +205,12 @@ impl Given {
             "loss" => self.loss = loss(reading, node, key),
             "notify" => self.notify = reading.texts(node, key),
             "remind" => self.remind = Some(reminders(reading, node, key)),
-            "family" => self.family = reading.choice(node, key).map(|word| At { value: families(word), place: at }),
+            "family" => {
+                self.family = reading.choice(node, key).map(|word| At {
+                    value: families(word),
+                    place: at,
+                })
+            }
             "addresses" => self.addresses = reading.choice(node, key).map(addresses),
             "source" => {
                 if let Some(text) = reading.text(node, key) {
@@ -201,29 +235,49 @@ impl Given {
             }
             return reading.later(node.key_at, &format!("\"{}\"", node.key));
         }
-        let kind = reading.kinds.iter().copied().find(|k| k.name == node.key || k.schemes.contains(&node.key));
+        let kind = reading
+            .kinds
+            .iter()
+            .copied()
+            .find(|k| k.name == node.key || k.schemes.contains(&node.key));
         if let (Some(kind), DeValue::Table(table)) = (kind, node.value) {
             for inner in nodes(node.at.file, table) {
                 let ty = kind.options.iter().find(|o| o.name == inner.key).map(|o| o.ty);
                 let option = reading.option(inner, ty);
-                self.options.extend(option.map(|o| GivenOption { kind: Some(kind.name.to_owned()), ..o }));
+                self.options.extend(option.map(|o| GivenOption {
+                    kind: Some(kind.name.to_owned()),
+                    ..o
+                }));
             }
             return;
         }
-        let ty = reading.kinds.iter().flat_map(|k| k.options).find(|o| o.name == node.key).map(|o| o.ty);
+        let ty = reading
+            .kinds
+            .iter()
+            .flat_map(|k| k.options)
+            .find(|o| o.name == node.key)
+            .map(|o| o.ty);
         self.options.extend(reading.option(node, ty));
     }
 
     /// Rules between the keys of one table.
     fn check(&self, reading: &mut Reading<'_>) {
-        let thresholds = [("failure_threshold", &self.failure_threshold), ("recovery_threshold", &self.recovery_threshold)];
+        let thresholds = [
+            ("failure_threshold", &self.failure_threshold),
+            ("recovery_threshold", &self.recovery_threshold),
+        ];
         if self.window.is_some() {
-            for (name, place) in thresholds.iter().filter_map(|(n, t)| Some((n, t.as_ref()?.place))) {
+            for (name, place) in thresholds
+                .iter()
+                .filter_map(|(n, t)| Some((n, t.as_ref()?.place)))
+            {
                 let hint = "keep one of them: window, or the thresholds".to_owned();
                 reading.error(place, format!("{name} has no effect beside window"), hint);
             }
         }
-        if let (Some(At { value: 0, .. }), Some(recovery)) = (&self.failure_threshold, &self.recovery_threshold) {
+        if let (Some(At { value: 0, .. }), Some(recovery)) =
+            (&self.failure_threshold, &self.recovery_threshold)
+        {
             let message = "recovery_threshold has no effect: failure_threshold = 0 turns the rule off";
             reading.error(recovery.place, message, "take it out".to_owned());
         }
@@ -234,28 +288,53 @@ fn interval(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<At<D
     let value = reading.duration(node, key)?;
     if value < SHORTEST_INTERVAL {
         let message = format!("{} = {} is too short", key.name, reading.literal(node.at));
-        reading.error(node.at, message, format!("it is at least {}", short(SHORTEST_INTERVAL)));
+        reading.error(
+            node.at,
+            message,
+            format!("it is at least {}", short(SHORTEST_INTERVAL)),
+        );
         return None;
     }
-    Some(At { value, place: node.at })
+    Some(At {
+        value,
+        place: node.at,
+    })
 }
 
 fn limit(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<At<Duration>> {
     let value = reading.duration(node, key)?;
     if value < Duration::from_millis(1) {
-        let message = format!("{} = {} leaves no time for an answer", key.name, reading.literal(node.at));
-        reading.error(node.at, message, format!("for example: {} = {}", key.name, key.example));
+        let message = format!(
+            "{} = {} leaves no time for an answer",
+            key.name,
+            reading.literal(node.at)
+        );
+        reading.error(
+            node.at,
+            message,
+            format!("for example: {} = {}", key.name, key.example),
+        );
         return None;
     }
-    Some(At { value, place: node.at })
+    Some(At {
+        value,
+        place: node.at,
+    })
 }
 
 fn threshold(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<At<u32>> {
-    Some(At { value: u32::try_from(reading.integer(node, key)?).ok()?, place: node.at })
+    Some(At {
+        value: u32::try_from(reading.integer(node, key)?).ok()?,
+        place: node.at,
+    })
 }
 
 /// The keys of an inline table, by name; unknown ones and missing ones without a default are errors.
-fn inner<'d>(reading: &mut Reading<'_>, node: Node<'d>, key: &'static Key) -> Option<Vec<(Node<'d>, &'static Key)>> {
+fn inner<'d>(
+    reading: &mut Reading<'_>,
+    node: Node<'d>,
+    key: &'static Key,
+) -> Option<Vec<(Node<'d>, &'static Key)>> {
     let (KeyType::Table(known), DeValue::Table(table)) = (key.ty, node.value) else {
         reading.wrong(node, key, "a table");
         return None;
@@ -267,9 +346,16 @@ fn inner<'d>(reading: &mut Reading<'_>, node: Node<'d>, key: &'static Key) -> Op
             None => reading.unknown(entry, key.name, &known.iter().map(|k| k.name).collect::<Vec<_>>()),
         }
     }
-    for missing in known.iter().filter(|k| k.default.is_empty() && !table.contains_key(k.name)) {
+    for missing in known
+        .iter()
+        .filter(|k| k.default.is_empty() && !table.contains_key(k.name))
+    {
         let message = format!("{} lacks {}", key.name, missing.name);
-        reading.error(node.key_at, message, format!("for example: {} = {}", key.name, key.example));
+        reading.error(
+            node.key_at,
+            message,
+            format!("for example: {} = {}", key.name, key.example),
+        );
     }
     Some(found)
 }
@@ -278,7 +364,10 @@ fn window(reading: &mut Reading<'_>, node: Node<'_>, key: &'static Key) -> Optio
     let before = reading.count();
     let (mut of, mut fail, mut recover) = (None, None, None);
     for (node, key) in inner(reading, node, key)? {
-        let value = reading.integer(node, key).and_then(|v| u32::try_from(v).ok()).map(|v| (v, node.at));
+        let value = reading
+            .integer(node, key)
+            .and_then(|v| u32::try_from(v).ok())
+            .map(|v| (v, node.at));
         match key.name {
             "of" => of = value,
             "fail" => fail = value,
@@ -294,14 +383,22 @@ fn window(reading: &mut Reading<'_>, node: Node<'_>, key: &'static Key) -> Optio
     if fail > of {
         reading.error(fail_at, format!("of {of} checks, {fail} can never fail"), hint);
     } else if recover >= fail {
-        reading.error(recover_at, format!("recover = {recover} is not less than fail = {fail}"), hint);
+        reading.error(
+            recover_at,
+            format!("recover = {recover} is not less than fail = {fail}"),
+            hint,
+        );
     }
     Some(DownRule::Window { of, fail, recover })
 }
 
 fn loss(reading: &mut Reading<'_>, node: Node<'_>, key: &'static Key) -> Option<LossPolicy> {
     let before = reading.count();
-    let mut policy = LossPolicy { window: 0, change_milli: 5000, min: 1 };
+    let mut policy = LossPolicy {
+        window: 0,
+        change_milli: 5000,
+        min: 1,
+    };
     let mut min_at = node.key_at;
     for (node, key) in inner(reading, node, key)? {
         match key.name {
@@ -317,7 +414,10 @@ fn loss(reading: &mut Reading<'_>, node: Node<'_>, key: &'static Key) -> Option<
         return None;
     }
     if policy.min > policy.window {
-        let message = format!("a window of {} never holds min = {} requests", policy.window, policy.min);
+        let message = format!(
+            "a window of {} never holds min = {} requests",
+            policy.window, policy.min
+        );
         reading.error(min_at, message, "min is at most window".to_owned());
     }
     Some(policy)
@@ -328,11 +428,19 @@ fn reminders(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Vec<Durati
     for pair in times.windows(2) {
         if pair[1].value <= pair[0].value {
             let message = "the times of remind do not ascend";
-            reading.error(pair[1].place, message, format!("for example: remind = {}", key.example));
+            reading.error(
+                pair[1].place,
+                message,
+                format!("for example: remind = {}", key.example),
+            );
         }
     }
     if let Some(zero) = times.first().filter(|t| t.value.is_zero()) {
-        reading.error(zero.place, "a reminder comes some time after the first message", None);
+        reading.error(
+            zero.place,
+            "a reminder comes some time after the first message",
+            None,
+        );
     }
     times.into_iter().map(|t| t.value).collect()
 }
@@ -348,12 +456,21 @@ fn labels(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Vec<(String, 
             && label.key.starts_with(|c: char| !c.is_ascii_digit())
             && label.key.len() <= LONGEST_NAME;
         if !named {
-            let hint = "letters, digits and _, a letter first; for example: labels = { site = \"berlin\" }".to_owned();
-            reading.error(label.key_at, format!("\"{}\" is not the name of a label", label.key), hint);
+            let hint = "letters, digits and _, a letter first; for example: labels = { site = \"berlin\" }"
+                .to_owned();
+            reading.error(
+                label.key_at,
+                format!("\"{}\" is not the name of a label", label.key),
+                hint,
+            );
         }
         let DeValue::String(_) = label.value else {
             let hint = format!("for example: {} = \"berlin\"", label.key);
-            reading.error(label.at, format!("the label {} is not a text in quotes", label.key), hint);
+            reading.error(
+                label.at,
+                format!("the label {} is not a text in quotes", label.key),
+                hint,
+            );
             continue;
         };
         if let Some(value) = reading.text(label, key) {
@@ -373,7 +490,11 @@ pub(super) fn families(word: &str) -> Families {
 }
 
 pub(super) fn addresses(word: &str) -> Addresses {
-    if word == "all" { Addresses::All } else { Addresses::First }
+    if word == "all" {
+        Addresses::All
+    } else {
+        Addresses::First
+    }
 }
 
 /// An address, or the name of an interface (at most 15 bytes on Linux).
@@ -381,10 +502,14 @@ pub(super) fn source(text: &str) -> Result<Source, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Source::Address(address));
     }
-    let name = !text.is_empty() && text.len() <= 15 && !text.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
+    let name = !text.is_empty()
+        && text.len() <= 15
+        && !text.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
     match name {
         true => Ok(Source::Interface(text.to_owned())),
-        false => Err(format!("source = \"{text}\" is neither an address nor the name of an interface")),
+        false => Err(format!(
+            "source = \"{text}\" is neither an address nor the name of an interface"
+        )),
     }
 }
 
@@ -397,22 +522,49 @@ struct Limit {
 }
 
 /// What holds for a monitor with these keys and defaults.
-pub(super) fn effective(reading: &mut Reading<'_>, own: &Given, defaults: &Given, system: &TimeZone) -> Effective {
+pub(super) fn effective(
+    reading: &mut Reading<'_>,
+    own: &Given,
+    defaults: &Given,
+    system: &TimeZone,
+) -> Effective {
     let builtin = Policy::default();
     let interval = Limit {
         name: "interval",
-        value: own.interval.as_ref().or(defaults.interval.as_ref()).map_or(builtin.interval, |i| i.value),
+        value: own
+            .interval
+            .as_ref()
+            .or(defaults.interval.as_ref())
+            .map_or(builtin.interval, |i| i.value),
         own: own.interval.is_some(),
     };
-    let mut bounded = |name, own: &Option<At<Duration>>, default: &Option<At<Duration>>, limit: Limit, usual| {
-        within(reading, name, [own, default], limit, usual)
-    };
+    let mut bounded =
+        |name, own: &Option<At<Duration>>, default: &Option<At<Duration>>, limit: Limit, usual| {
+            within(reading, name, [own, default], limit, usual)
+        };
     let usual = ProbeSettings::default().timeout.min(interval.value);
     let timeout = bounded("timeout", &own.timeout, &defaults.timeout, interval, usual);
-    let connect = bounded("connect_timeout", &own.connect_timeout, &defaults.connect_timeout, timeout, timeout.value);
-    let retry = bounded("retry_interval", &own.retry_interval, &defaults.retry_interval, interval, interval.value);
-    let recovery =
-        bounded("recovery_interval", &own.recovery_interval, &defaults.recovery_interval, interval, retry.value);
+    let connect = bounded(
+        "connect_timeout",
+        &own.connect_timeout,
+        &defaults.connect_timeout,
+        timeout,
+        timeout.value,
+    );
+    let retry = bounded(
+        "retry_interval",
+        &own.retry_interval,
+        &defaults.retry_interval,
+        interval,
+        interval.value,
+    );
+    let recovery = bounded(
+        "recovery_interval",
+        &own.recovery_interval,
+        &defaults.recovery_interval,
+        interval,
+        retry.value,
+    );
     let (zone_name, zone) = match own.timezone.as_ref().or(defaults.timezone.as_ref()) {
         Some((name, zone)) => (Some(name.clone()), zone.clone()),
         None => (None, system.clone()),
@@ -425,7 +577,12 @@ pub(super) fn effective(reading: &mut Reading<'_>, own: &Given, defaults: &Given
             rule: rule(own, defaults),
             reset_failures: own.reset_failures.or(defaults.reset_failures).unwrap_or_default(),
             loss: own.loss.or(defaults.loss),
-            remind: own.remind.as_ref().or(defaults.remind.as_ref()).cloned().unwrap_or_default(),
+            remind: own
+                .remind
+                .as_ref()
+                .or(defaults.remind.as_ref())
+                .cloned()
+                .unwrap_or_default(),
             zone,
         },
         settings: ProbeSettings {
@@ -433,9 +590,18 @@ pub(super) fn effective(reading: &mut Reading<'_>, own: &Given, defaults: &Given
             connect_timeout: connect.value,
             family: Family::Any,
             addresses: own.addresses.or(defaults.addresses).unwrap_or_default(),
-            source: own.source.as_ref().or(defaults.source.as_ref()).cloned().unwrap_or_default(),
+            source: own
+                .source
+                .as_ref()
+                .or(defaults.source.as_ref())
+                .cloned()
+                .unwrap_or_default(),
         },
-        families: own.family.as_ref().or(defaults.family.as_ref()).map_or(Families::One(Family::Any), |f| f.value),
+        families: own
+            .family
+            .as_ref()
+            .or(defaults.family.as_ref())
+            .map_or(Families::One(Family::Any), |f| f.value),
         zone_name,
     }
 }
@@ -449,13 +615,34 @@ fn within(
     usual: Duration,
 ) -> Limit {
     let Some(given) = own.as_ref().or(default.as_ref()) else {
-        return Limit { name, value: usual, own: limit.own };
+        return Limit {
+            name,
+            value: usual,
+            own: limit.own,
+        };
     };
     if given.value > limit.value && (own.is_some() || !limit.own) {
-        let message = format!("{name} = {} is longer than the {} ({})", reading.literal(given.place), limit.name, short(limit.value));
-        reading.error(given.place, message, format!("write at most \"{}\", or a longer {}", short(limit.value), limit.name));
+        let message = format!(
+            "{name} = {} is longer than the {} ({})",
+            reading.literal(given.place),
+            limit.name,
+            short(limit.value)
+        );
+        reading.error(
+            given.place,
+            message,
+            format!(
+                "write at most \"{}\", or a longer {}",
+                short(limit.value),
+                limit.name
+            ),
+        );
     }
-    Limit { name, value: given.value.min(limit.value), own: own.is_some() || limit.own }
+    Limit {
+        name,
+        value: given.value.min(limit.value),
+        own: own.is_some() || limit.own,
+    }
 }
 
 /// The rule of the table nearest to the monitor that gives one: a window there outdoes inherited thresholds, and the
@@ -469,7 +656,8 @@ fn rule(own: &Given, defaults: &Given) -> DownRule {
     if let Some(window) = window {
         return window.value;
     }
-    let first = |own: &Option<At<u32>>, default: &Option<At<u32>>| own.as_ref().or(default.as_ref()).map(|t| t.value);
+    let first =
+        |own: &Option<At<u32>>, default: &Option<At<u32>>| own.as_ref().or(default.as_ref()).map(|t| t.value);
     match first(&own.failure_threshold, &defaults.failure_threshold).unwrap_or(3) {
         0 => DownRule::Off,
         failures => DownRule::Consecutive {

@@ -19,7 +19,11 @@ pub(super) fn of<'t>(monitor: &str, targets: impl Iterator<Item = &'t Target> + 
     let own_kind = |target: &Target| kinds.get(target.kind.name) == Some(&1);
     let mut hosts: HashMap<String, usize> = HashMap::new();
     for target in targets.clone() {
-        let taken = if own_kind(target) { target.kind.name.to_owned() } else { target.host_port() };
+        let taken = if own_kind(target) {
+            target.kind.name.to_owned()
+        } else {
+            target.host_port()
+        };
         *hosts.entry(taken).or_default() += 1;
     }
     let name = |target: &Target| {

@@ -23,7 +23,7 @@ pub(super) struct NotifierText {
     pub(super) options: Vec<GivenOption>,
     /// Options whose values could not be read, which is told already.
     unread: Vec<String>,
-    at: Place,
+    pub(super) at: Place,
 }
 
 /// Reads one table; None when its type is not known.
@@ -38,12 +38,18 @@ pub(super) fn read(reading: &mut Reading<'_>, node: Node<'_>) -> Option<Notifier
         && node.key.chars().count() <= 100
         && !node.key.chars().any(|c| c.is_control() || c == '/');
     if !named {
-        reading.error(node.key_at, "the name of a notifier has 1 to 100 characters, without \"/\"", None);
+        reading.error(
+            node.key_at,
+            "the name of a notifier has 1 to 100 characters, without \"/\"",
+            None,
+        );
     }
     let kind = kind(reading, node, table);
     let Some(info) = kind else {
         // Nothing is known about its keys, so none is shown.
-        nodes(node.at.file, table).filter(|entry| entry.key != "type").for_each(|entry| reading.mask(entry));
+        nodes(node.at.file, table)
+            .filter(|entry| entry.key != "type")
+            .for_each(|entry| reading.mask(entry));
         return None;
     };
     let (mut options, mut unread) = (Vec::new(), Vec::new());
@@ -53,7 +59,13 @@ pub(super) fn read(reading: &mut Reading<'_>, node: Node<'_>) -> Option<Notifier
             None => unread.push(entry.key.to_owned()),
         }
     }
-    Some(NotifierText { name: node.key.into(), info, options, unread, at: node.key_at })
+    Some(NotifierText {
+        name: node.key.into(),
+        info,
+        options,
+        unread,
+        at: node.key_at,
+    })
 }
 
 fn option(reading: &mut Reading<'_>, entry: Node<'_>, info: &'static NotifierInfo) -> Option<GivenOption> {
@@ -76,7 +88,10 @@ fn kind(reading: &mut Reading<'_>, node: Node<'_>, table: &DeTable<'_>) -> Optio
         reading.error(given.at, "type is not a text in quotes", listed());
         return None;
     };
-    let found = NOTIFIERS.iter().find(|k| k.info.name == word.as_ref()).map(|k| k.info);
+    let found = NOTIFIERS
+        .iter()
+        .find(|k| k.info.name == word.as_ref())
+        .map(|k| k.info);
     if found.is_none() {
         let hint = nearest(word, names()).map_or_else(listed, |near| format!("did you mean \"{near}\"?"));
         reading.error(given.at, format!("there is no notifier of type \"{word}\""), hint);
@@ -91,7 +106,11 @@ pub(super) fn build(
 ) -> (BTreeMap<String, Arc<Built>>, Vec<NotifierPolicy>) {
     let (mut built, mut policies) = (BTreeMap::new(), Vec::new());
     for text in texts {
-        let options: Options = text.options.iter().map(|o| (o.name.as_str(), o.value.clone())).collect();
+        let options: Options = text
+            .options
+            .iter()
+            .map(|o| (o.name.as_str(), o.value.clone()))
+            .collect();
         match parse(text.info.name, &options) {
             Ok(notifier) => {
                 policies.push(policy(text, &notifier));
@@ -123,6 +142,13 @@ fn policy(text: &NotifierText, built: &Built) -> NotifierPolicy {
 /// The notifiers that write to files, and the paths.
 pub(super) fn files(texts: &[NotifierText]) -> Vec<(String, String)> {
     let files = texts.iter().filter(|text| text.info.name == "file");
-    let path = |text: &NotifierText| text.options.iter().find(|o| o.name == "path" && !o.hidden).map(|o| o.value.to_string());
-    files.filter_map(|text| Some((text.name.to_string(), path(text)?))).collect()
+    let path = |text: &NotifierText| {
+        text.options
+            .iter()
+            .find(|o| o.name == "path" && !o.hidden)
+            .map(|o| o.value.to_string())
+    };
+    files
+        .filter_map(|text| Some((text.name.to_string(), path(text)?)))
+        .collect()
 }

@@ -27,7 +27,10 @@ pub(super) struct Tuning {
 impl Tuning {
     pub(super) fn new(settings: ProbeSettings, families: Families) -> Self {
         match families {
-            Families::One(family) => Self { settings: ProbeSettings { family, ..settings }, both: false },
+            Families::One(family) => Self {
+                settings: ProbeSettings { family, ..settings },
+                both: false,
+            },
             Families::Both => Self { settings, both: true },
         }
     }
@@ -48,8 +51,13 @@ impl Tuning {
         }
         if let Some(most) = most.filter(|most| self.settings.timeout > *most) {
             let timeout = short(self.settings.timeout);
-            let message = format!("timeout = \"{timeout}\" is longer than the interval ({})", short(most));
-            errors.push(OptionError::new("timeout", message).hint(format!("write at most \"{}\"", short(most))));
+            let message = format!(
+                "timeout = \"{timeout}\" is longer than the interval ({})",
+                short(most)
+            );
+            errors.push(
+                OptionError::new("timeout", message).hint(format!("write at most \"{}\"", short(most))),
+            );
         }
         let timeout = self.settings.timeout;
         if let Some(connect) = connect.filter(|connect| *connect > timeout) {
@@ -84,15 +92,27 @@ impl Tuning {
     }
 
     /// The settings of each series of a target, with the suffix of its family where there are two.
-    pub(super) fn series(&self, host: Option<&Host>) -> Result<Vec<(Option<&'static str>, ProbeSettings)>, OptionError> {
-        let one = |family| ProbeSettings { family, ..self.settings.clone() };
+    pub(super) fn series(
+        &self,
+        host: Option<&Host>,
+    ) -> Result<Vec<(Option<&'static str>, ProbeSettings)>, OptionError> {
+        let one = |family| ProbeSettings {
+            family,
+            ..self.settings.clone()
+        };
         match host {
             Some(Host::Ip(addr, _)) if !self.settings.family.allows(*addr) => {
-                let (is, family) = if addr.is_ipv4() { ("IPv4", "6") } else { ("IPv6", "4") };
+                let (is, family) = if addr.is_ipv4() {
+                    ("IPv4", "6")
+                } else {
+                    ("IPv6", "4")
+                };
                 let message = format!("{addr} is an {is} address, but family = \"{family}\"");
                 Err(OptionError::new("", message).hint("family = \"any\" for this monitor"))
             }
-            Some(Host::Name(_)) if self.both => Ok(vec![(Some("4"), one(Family::V4)), (Some("6"), one(Family::V6))]),
+            Some(Host::Name(_)) if self.both => {
+                Ok(vec![(Some("4"), one(Family::V4)), (Some("6"), one(Family::V6))])
+            }
             // An address has one family; so has what the system's resolver is asked.
             _ => Ok(vec![(None, self.settings.clone())]),
         }
@@ -100,7 +120,9 @@ impl Tuning {
 }
 
 fn length(name: &str, text: &str) -> Result<Duration, OptionError> {
-    let good = parse_duration(text).ok().filter(|length| *length >= Duration::from_millis(1));
+    let good = parse_duration(text)
+        .ok()
+        .filter(|length| *length >= Duration::from_millis(1));
     good.ok_or_else(|| {
         let message = format!("{name} = \"{text}\" is not a length of time, like \"500ms\" or \"2s\"");
         OptionError::new(name, message)
@@ -139,7 +161,12 @@ struct Spot {
 impl KindOptions {
     /// Those of the defaults first, then the monitor's; those for all kinds first, then `kind.key`.
     pub(super) fn of(kind: &'static KindInfo, defaults: &[GivenOption], own: &[GivenOption]) -> Self {
-        let mut all = Self { kind, options: Options::default(), probe: Options::default(), spots: Vec::new() };
+        let mut all = Self {
+            kind,
+            options: Options::default(),
+            probe: Options::default(),
+            spots: Vec::new(),
+        };
         for layer in [defaults, own] {
             for option in layer.iter().filter(|o| o.kind.is_none() && has(kind, &o.name)) {
                 all.take(option);
@@ -157,13 +184,22 @@ impl KindOptions {
         into.set(option.name.as_str(), option.value.clone());
         self.spots.retain(|spot| spot.name != option.name);
         let (key_at, at, hidden) = (option.key_at, option.at, option.hidden);
-        self.spots.push(Spot { name: option.name.clone(), key_at, at, hidden });
+        self.spots.push(Spot {
+            name: option.name.clone(),
+            key_at,
+            at,
+            hidden,
+        });
     }
 
     /// Where an error of this option belongs; None when it is not one of these.
     pub(super) fn place(&self, name: &str) -> Option<Place> {
         let spot = self.spots.iter().find(|spot| spot.name == name)?;
-        Some(if has(self.kind, name) || keys::PROBE_KEYS.contains(&name) { spot.at } else { spot.key_at })
+        Some(if has(self.kind, name) || keys::PROBE_KEYS.contains(&name) {
+            spot.at
+        } else {
+            spot.key_at
+        })
     }
 
     /// True when the value of this option must not be shown.
@@ -176,7 +212,9 @@ impl KindOptions {
     /// Without those that the target's URL gives itself.
     pub(super) fn beside(&self, url: &Options) -> Options {
         let names = self.options.names().filter(|name| url.get(name).is_none());
-        names.filter_map(|name| Some((name, self.options.get(name)?.clone()))).collect()
+        names
+            .filter_map(|name| Some((name, self.options.get(name)?.clone())))
+            .collect()
     }
 }
 
@@ -192,7 +230,9 @@ pub(super) fn split_probe(target: &mut Target) -> Options {
     }
     let part = |wanted: bool| -> Options {
         let names = target.options.names().filter(|name| probe(name) == wanted);
-        names.filter_map(|name| Some((name, target.options.get(name)?.clone()))).collect()
+        names
+            .filter_map(|name| Some((name, target.options.get(name)?.clone())))
+            .collect()
     };
     let (taken, left) = (part(true), part(false));
     target.options = left;
@@ -200,16 +240,26 @@ pub(super) fn split_probe(target: &mut Target) -> Options {
 }
 
 pub(super) fn pairs(options: &Options) -> impl Iterator<Item = (&str, &OptionValue)> {
-    options.names().filter_map(|name| Some((name, options.get(name)?)))
+    options
+        .names()
+        .filter_map(|name| Some((name, options.get(name)?)))
 }
 
 /// Tells of the monitor's options that reach none of its targets. `complete` is false when a target could not be read,
 /// so that its kind is not known.
-pub(super) fn unused(reading: &mut Reading<'_>, own: &[GivenOption], kinds: &[&'static KindInfo], complete: bool) {
+pub(super) fn unused(
+    reading: &mut Reading<'_>,
+    own: &[GivenOption],
+    kinds: &[&'static KindInfo],
+    complete: bool,
+) {
     for option in own {
         match &option.kind {
             Some(kind) if complete && !kinds.iter().any(|k| k.name == kind) => {
-                let message = format!("this monitor has no {kind} target, so {kind}.{} has no effect", option.name);
+                let message = format!(
+                    "this monitor has no {kind} target, so {kind}.{} has no effect",
+                    option.name
+                );
                 reading.error(option.key_at, message, None);
             }
             Some(_) => {}
@@ -221,11 +271,20 @@ pub(super) fn unused(reading: &mut Reading<'_>, own: &[GivenOption], kinds: &[&'
 
 fn unknown(reading: &mut Reading<'_>, option: &GivenOption, kinds: &[&'static KindInfo], complete: bool) {
     let name = option.name.as_str();
-    let others: Vec<_> = reading.kinds.iter().filter(|k| has(k, name)).map(|k| k.name).collect();
+    let others: Vec<_> = reading
+        .kinds
+        .iter()
+        .filter(|k| has(k, name))
+        .map(|k| k.name)
+        .collect();
     if !others.is_empty() {
         if complete {
             let message = format!("{} has no option \"{name}\"", or(kinds));
-            reading.error(option.key_at, message, format!("it is an option of {}", others.join(", ")));
+            reading.error(
+                option.key_at,
+                message,
+                format!("it is an option of {}", others.join(", ")),
+            );
         }
         return;
     }
@@ -248,19 +307,29 @@ pub(super) fn check_defaults(reading: &mut Reading<'_>, defaults: &[GivenOption]
         let name = option.name.as_str();
         let known = match &option.kind {
             Some(kind) => {
-                keys::PROBE_KEYS.contains(&name) || reading.kinds.iter().any(|k| k.name == kind && has(k, name))
+                keys::PROBE_KEYS.contains(&name)
+                    || reading.kinds.iter().any(|k| k.name == kind && has(k, name))
             }
             None => reading.kinds.iter().any(|k| has(k, name)),
         };
         if known {
             continue;
         }
-        let options = reading.kinds.iter().filter(|k| option.kind.as_deref().is_none_or(|kind| k.name == kind));
+        let options = reading
+            .kinds
+            .iter()
+            .filter(|k| option.kind.as_deref().is_none_or(|kind| k.name == kind));
         let options: Vec<_> = options.flat_map(|k| k.options).map(|o| o.name).collect();
-        let keys = keys::MONITOR.iter().filter(|k| k.in_defaults && option.kind.is_none()).map(|k| k.name);
+        let keys = keys::MONITOR
+            .iter()
+            .filter(|k| k.in_defaults && option.kind.is_none())
+            .map(|k| k.name);
         let (message, known) = match &option.kind {
             Some(kind) => (format!("{kind} has no option \"{name}\""), options),
-            None => (format!("neither [defaults] nor any kind has a key \"{name}\""), keys.chain(options).collect()),
+            None => (
+                format!("neither [defaults] nor any kind has a key \"{name}\""),
+                keys.chain(options).collect(),
+            ),
         };
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),

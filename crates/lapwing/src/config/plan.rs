@@ -62,7 +62,14 @@ struct Found {
 
 impl<'p> Planner<'p> {
     pub(super) fn new(defaults: &'p Given, system: &'p TimeZone, notifiers: &'p [Arc<str>]) -> Self {
-        Self { defaults, system, notifiers, settings: HashMap::new(), series: Vec::new(), probers: HashMap::new() }
+        Self {
+            defaults,
+            system,
+            notifiers,
+            settings: HashMap::new(),
+            series: Vec::new(),
+            probers: HashMap::new(),
+        }
     }
 
     /// Adds the series of a monitor; errors go into `reading`.
@@ -92,13 +99,19 @@ impl<'p> Planner<'p> {
         let base = Tuning::new(effective.settings.clone(), effective.families);
         let names = names::of(&monitor.name, found.wanted.iter().map(|w| &w.target));
         for (wanted, name) in found.wanted.iter().zip(names) {
-            let Some(options) = options.iter().find(|o| o.kind.name == wanted.target.kind.name) else { continue };
+            let Some(options) = options.iter().find(|o| o.kind.name == wanted.target.kind.name) else {
+                continue;
+            };
             self.add_target(reading, &monitor, &base, (wanted, options, name));
             if reading.count() - before >= MOST_ERRORS {
                 break;
             }
         }
-        Planned { effective, options, monitor }
+        Planned {
+            effective,
+            options,
+            monitor,
+        }
     }
 
     /// The names in `notify`, or all notifiers.
@@ -144,7 +157,13 @@ impl<'p> Planner<'p> {
         }
     }
 
-    fn push(&mut self, monitor: &Arc<Monitor>, target: &Target, (name, family): (&str, Option<&str>), prober: Prober) {
+    fn push(
+        &mut self,
+        monitor: &Arc<Monitor>,
+        target: &Target,
+        (name, family): (&str, Option<&str>),
+        prober: Prober,
+    ) {
         let mut key = format!("{}{BORDER}{}", monitor.name, target.url);
         let mut name = name.to_owned();
         if let Some(family) = family {
@@ -200,7 +219,11 @@ fn tell(reading: &mut Reading<'_>, wanted: &Wanted, options: &KindOptions, error
     for error in errors {
         let name = error.option.as_str();
         let in_url = wanted.target.options.get(name).is_some() || wanted.probe.get(name).is_some();
-        let place = if in_url { reading.part(wanted.at, name) } else { options.place(name) };
+        let place = if in_url {
+            reading.part(wanted.at, name)
+        } else {
+            options.place(name)
+        };
         reading.error(place.unwrap_or(wanted.at), error.message, error.hint);
     }
 }
@@ -212,20 +235,31 @@ pub(super) fn unknown_notifier(reading: &mut Reading<'_>, name: &At<String>, kno
         None if known.is_empty() => format!("write [notify.{}] with its type", name.value),
         None => format!("the notifiers are: {}", known.join(", ")),
     };
-    reading.error(name.place, format!("there is no notifier \"{}\"", name.value), hint);
+    reading.error(
+        name.place,
+        format!("there is no notifier \"{}\"", name.value),
+        hint,
+    );
 }
 
 /// The labels of the defaults and of the monitor; where both give one, the monitor's.
 fn labels(defaults: &Given, own: &Given) -> Vec<(String, String)> {
-    let inherited = defaults.labels.iter().filter(|(name, _)| !own.labels.iter().any(|(n, _)| n == name));
+    let inherited = defaults
+        .labels
+        .iter()
+        .filter(|(name, _)| !own.labels.iter().any(|(n, _)| n == name));
     inherited.chain(&own.labels).cloned().collect()
 }
 
 /// Reads all targets of a monitor, with ranges and hosts filled in.
 fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
     let before = reading.count();
-    let mut found = Found { wanted: Vec::new(), complete: true };
+    let mut found = Found {
+        wanted: Vec::new(),
+        complete: true,
+    };
     let hosts = text.hosts.as_ref().map(|hosts| hosts::expand(reading, hosts));
+    let good_hosts = reading.count() == before;
     let filled = |target: &At<String>| target.value.contains("{host}");
     if hosts.is_some() && !text.targets.is_empty() && !text.targets.iter().any(filled) {
         let hint = "for example: target = \"icmp://{host}\"".to_owned();
@@ -234,7 +268,11 @@ fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
     for target in &text.targets {
         let count = found.wanted.len();
         match (&hosts, filled(target)) {
-            (Some(hosts), true) if count + hosts.len() <= MAX_TARGETS => fill(reading, &mut found, target, hosts),
+            // With wrong hosts, only what is wrong with any host is told.
+            (Some(_), true) if !good_hosts => sample(reading, target),
+            (Some(hosts), true) if count + hosts.len() <= MAX_TARGETS => {
+                fill(reading, &mut found, target, hosts)
+            }
             (Some(_), true) => reading.error(
                 text.hosts_at,
                 format!("this monitor has more than {MAX_TARGETS} targets"),
@@ -242,13 +280,24 @@ fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
             ),
             (None, true) => {
                 let hint = "for example: hosts = [\"10.0.0.0/24\"]".to_owned();
-                reading.error(target.place, "the target has {host}, but hosts is not given", hint);
+                reading.error(
+                    target.place,
+                    "the target has {host}, but hosts is not given",
+                    hint,
+                );
             }
             (_, false) => one(reading, &mut found, target),
         }
     }
     found.complete = reading.count() == before;
     found
+}
+
+/// What is wrong with a target whatever the host.
+fn sample(reading: &mut Reading<'_>, target: &At<String>) {
+    if let Err(error) = Target::parse(&target.value.replace("{host}", "host.example"), &reading.kinds) {
+        reading.error(target.place, error.message, error.hint);
+    }
 }
 
 /// A target with `{host}`, once for each host.
@@ -279,7 +328,11 @@ fn one(reading: &mut Reading<'_>, found: &mut Found, target: &At<String>) {
         Ok(texts) if found.wanted.len() + texts.len() <= MAX_TARGETS => texts,
         Ok(_) => {
             let hint = "split it over several monitors".to_owned();
-            return reading.error(target.place, format!("this monitor has more than {MAX_TARGETS} targets"), hint);
+            return reading.error(
+                target.place,
+                format!("this monitor has more than {MAX_TARGETS} targets"),
+                hint,
+            );
         }
         Err(error) => return reading.error(target.place, error.message, error.hint),
     };
@@ -303,7 +356,11 @@ fn different(reading: &mut Reading<'_>, wanted: &[Wanted]) {
         return;
     }
     let mut seen = HashSet::with_capacity(wanted.len());
-    let twice: Vec<_> = wanted.iter().filter(|w| !seen.insert(w.target.url.as_str())).take(MOST_ERRORS).collect();
+    let twice: Vec<_> = wanted
+        .iter()
+        .filter(|w| !seen.insert(w.target.url.as_str()))
+        .take(MOST_ERRORS)
+        .collect();
     for wanted in twice {
         let message = format!("{} stands twice in this monitor", wanted.target.url);
         let hint = match wanted.target.options.is_empty() {

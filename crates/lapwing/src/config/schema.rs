@@ -16,11 +16,20 @@ const SIZE: &str = "^\\s*[0-9]+(\\.[0-9]+)?\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\\s
 pub fn schema() -> Value {
     let mut properties = Map::new();
     let defaults = keys::MONITOR.iter().filter(|k| k.in_defaults);
-    properties.insert("defaults".to_owned(), described(monitor(defaults), "Values for all monitors that do not give their own."));
+    properties.insert(
+        "defaults".to_owned(),
+        described(
+            monitor(defaults),
+            "Values for all monitors that do not give their own.",
+        ),
+    );
     let mut one = monitor(keys::MONITOR.iter());
     one["required"] = json!(["name"]);
     one["oneOf"] = json!([{ "required": ["target"] }, { "required": ["targets"] }]);
-    properties.insert("monitor".to_owned(), json!({ "type": "array", "items": one, "description": "What is watched." }));
+    properties.insert(
+        "monitor".to_owned(),
+        json!({ "type": "array", "items": one, "description": "What is watched." }),
+    );
     let notifiers: Vec<_> = NOTIFIERS.iter().map(|k| notifier(k.info)).collect();
     properties.insert(
         "notify".to_owned(),
@@ -31,7 +40,10 @@ pub fn schema() -> Value {
         }),
     );
     for table in keys::TABLES {
-        properties.insert(table.name.to_owned(), described(object(table.keys.iter().map(named)), table.doc));
+        properties.insert(
+            table.name.to_owned(),
+            described(object(table.keys.iter().map(named)), table.doc),
+        );
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -53,9 +65,18 @@ fn monitor<'k>(own: impl Iterator<Item = &'k Key>) -> Value {
         }
     }
     for info in KINDS.iter().map(|k| k.info) {
-        let probe = keys::PROBE_KEYS.iter().filter_map(|name| keys::monitor(name)).map(named);
-        let options = info.options.iter().map(|o| (o.name.to_owned(), described(value_of(o), o.doc)));
-        let schema = described(object(probe.chain(options)), &format!("Options for the {} targets alone.", info.name));
+        let probe = keys::PROBE_KEYS
+            .iter()
+            .filter_map(|name| keys::monitor(name))
+            .map(named);
+        let options = info
+            .options
+            .iter()
+            .map(|o| (o.name.to_owned(), described(value_of(o), o.doc)));
+        let schema = described(
+            object(probe.chain(options)),
+            &format!("Options for the {} targets alone.", info.name),
+        );
         merge(&mut properties, info.name, schema);
     }
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
@@ -74,10 +95,14 @@ fn merge(properties: &mut Map<String, Value>, name: &str, schema: Value) {
 }
 
 fn notifier(info: &NotifierInfo) -> Value {
-    let options = info.all_options().map(|o| (o.name.to_owned(), described(value_of(o), o.doc)));
+    let options = info
+        .all_options()
+        .map(|o| (o.name.to_owned(), described(value_of(o), o.doc)));
     let kind = ("type".to_owned(), json!({ "const": info.name }));
     let mut schema = described(object(std::iter::once(kind).chain(options)), info.summary);
-    let required: Vec<_> = std::iter::once("type").chain(info.required.iter().copied()).collect();
+    let required: Vec<_> = std::iter::once("type")
+        .chain(info.required.iter().copied())
+        .collect();
     schema["required"] = json!(required);
     schema
 }
@@ -111,7 +136,9 @@ fn value(key: &Key) -> Value {
     match key.ty {
         KeyType::Text | KeyType::Path | KeyType::Zone | KeyType::Listen => text(),
         KeyType::Duration => duration(),
-        KeyType::Integer { min, max } => variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
+        KeyType::Integer { min, max } => {
+            variable(json!({ "type": "integer", "minimum": min, "maximum": max }))
+        }
         KeyType::Number { min, max } => variable(json!({ "type": "number", "minimum": min, "maximum": max })),
         KeyType::Choice(words) => json!({ "enum": words }),
         KeyType::Texts => list(text()),
@@ -120,7 +147,11 @@ fn value(key: &Key) -> Value {
         KeyType::Size => json!({ "anyOf": [{ "type": "integer" }, { "type": "string", "pattern": SIZE }] }),
         KeyType::Table(keys) => {
             let mut schema = object(keys.iter().map(named));
-            let required: Vec<_> = keys.iter().filter(|k| k.default.is_empty()).map(|k| k.name).collect();
+            let required: Vec<_> = keys
+                .iter()
+                .filter(|k| k.default.is_empty())
+                .map(|k| k.name)
+                .collect();
             schema["required"] = json!(required);
             schema
         }
@@ -144,7 +175,9 @@ fn value_of(option: &OptionInfo) -> Value {
         OptionType::Integer => or_text(json!({ "type": "integer" })),
         OptionType::Number => or_text(json!({ "type": "number" })),
         OptionType::Duration => json!({ "anyOf": [{ "type": "string", "pattern": DURATION }, file] }),
-        OptionType::Choice(words) => json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": "\\$\\{" }] }),
+        OptionType::Choice(words) => {
+            json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": "\\$\\{" }] })
+        }
         OptionType::List => or_text(json!({ "type": "array", "items": { "type": ["string", "number"] } })),
         OptionType::Pairs => json!({
             "anyOf": [

@@ -51,7 +51,11 @@ pub(super) fn interpolate(text: &str, env: &Environment) -> Result<(String, Vec<
         }
     }
     out.push_str(rest);
-    if wrong.is_empty() { Ok((out, used)) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok((out, used))
+    } else {
+        Err(wrong)
+    }
 }
 
 fn variable<'e>(name: &str, closed: bool, env: &'e Environment) -> Result<&'e str, Wrong> {
@@ -59,13 +63,23 @@ fn variable<'e>(name: &str, closed: bool, env: &'e Environment) -> Result<&'e st
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !closed || !is_name {
-        let shown = if closed { "${…} does not hold the name of a variable" } else { "the ${ is not closed by a }" };
+        let shown = if closed {
+            "${…} does not hold the name of a variable"
+        } else {
+            "the ${ is not closed by a }"
+        };
         let hint = "write ${NAME} for an environment variable, $$ for a dollar".to_owned();
-        return Err(Wrong { message: shown.to_owned(), hint, part: Some("${".to_owned()) });
+        return Err(Wrong {
+            message: shown.to_owned(),
+            hint,
+            part: Some("${".to_owned()),
+        });
     }
     env.get(name).ok_or_else(|| Wrong {
         message: format!("the environment variable {name} is not set"),
-        hint: format!("set it (export {name}=…, or Environment= in the unit), or read a file: {{ file = \"path\" }}"),
+        hint: format!(
+            "set it (export {name}=…, or Environment= in the unit), or read a file: {{ file = \"path\" }}"
+        ),
         part: Some(format!("${{{name}}}")),
     })
 }
@@ -73,20 +87,34 @@ fn variable<'e>(name: &str, closed: bool, env: &'e Environment) -> Result<&'e st
 /// Reads a secret file without its last line end. A relative path starts at `folder`, then at the folder of systemd
 /// credentials.
 pub(super) fn read_file(path: &str, folder: &Path, env: &Environment) -> Result<String, Wrong> {
-    let wrong = |message: String, hint: String| Wrong { message, hint, part: None };
+    let wrong = |message: String, hint: String| Wrong {
+        message,
+        hint,
+        part: None,
+    };
     let credentials = env.given("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let places: Vec<_> = [Some(folder), credentials.as_deref()].into_iter().flatten().map(|f| f.join(path)).collect();
+    let places: Vec<_> = [Some(folder), credentials.as_deref()]
+        .into_iter()
+        .flatten()
+        .map(|f| f.join(path))
+        .collect();
     let found = places.iter().find(|p| p.exists()).unwrap_or(&places[0]);
     let shown = found.display();
     // Without waiting: a pipe that nobody writes to must not hold us up.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(found);
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(found);
     let file = file.and_then(|file| Ok((file.metadata()?, file)));
     let (meta, file) = file.map_err(|error| {
         let hint = match places.get(1) {
             Some(other) if !found.exists() => format!("it was also looked for at {}", other.display()),
             _ => "a relative path starts at the folder of the configuration file".to_owned(),
         };
-        wrong(format!("the secret file {shown} cannot be read: {}", reason(&error)), hint)
+        wrong(
+            format!("the secret file {shown} cannot be read: {}", reason(&error)),
+            hint,
+        )
     })?;
     if !meta.is_file() {
         let hint = "give the path of a file that holds nothing but the secret".to_owned();
@@ -98,21 +126,33 @@ pub(super) fn read_file(path: &str, folder: &Path, env: &Environment) -> Result<
         && (meta.uid() == uid || meta.uid() == 0)
         && meta.mode() & 0o337 == 0;
     if meta.mode() & 0o077 != 0 && !credential {
-        let message = format!("the secret file {shown} can be read by others (mode {:04o})", meta.mode() & 0o7777);
+        let message = format!(
+            "the secret file {shown} can be read by others (mode {:04o})",
+            meta.mode() & 0o7777
+        );
         return Err(wrong(message, format!("chmod 600 {shown}")));
     }
     let mut bytes = Vec::new();
     let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
     read.map_err(|error| {
         let hint = "a relative path starts at the folder of the configuration file".to_owned();
-        wrong(format!("the secret file {shown} cannot be read: {}", reason(&error)), hint)
+        wrong(
+            format!("the secret file {shown} cannot be read: {}", reason(&error)),
+            hint,
+        )
     })?;
     if bytes.len() as u64 > LONGEST {
         let hint = "a secret file holds nothing but the secret".to_owned();
-        return Err(wrong(format!("the secret file {shown} is larger than {} KiB", LONGEST / 1024), hint));
+        return Err(wrong(
+            format!("the secret file {shown} is larger than {} KiB", LONGEST / 1024),
+            hint,
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|_| {
-        wrong(format!("the secret file {shown} is not UTF-8 text"), "a secret file holds text".to_owned())
+        wrong(
+            format!("the secret file {shown} is not UTF-8 text"),
+            "a secret file holds text".to_owned(),
+        )
     })?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())

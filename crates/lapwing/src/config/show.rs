@@ -31,10 +31,16 @@ impl Parts {
     pub(super) fn of(file: &FilePlan, planned: &[Planned]) -> Self {
         let monitors = file.monitors.iter().zip(planned).map(|(text, planned)| {
             let targets: Vec<_> = text.targets.iter().map(|t| t.value.as_str()).collect();
-            let hosts: Option<Vec<_>> = text.hosts.as_ref().map(|h| h.iter().map(|h| h.value.as_str()).collect());
+            let hosts: Option<Vec<_>> = text
+                .hosts
+                .as_ref()
+                .map(|h| h.iter().map(|h| h.value.as_str()).collect());
             monitor(planned, &targets, hosts.as_deref())
         });
-        Self { monitors: monitors.collect(), notifiers: file.notifiers.iter().map(notifier).collect() }
+        Self {
+            monitors: monitors.collect(),
+            notifiers: file.notifiers.iter().map(notifier).collect(),
+        }
     }
 }
 
@@ -68,7 +74,11 @@ fn notifier(text: &NotifierText) -> String {
     let mut out = Lines(format!("[notify.{}]\n", key(&text.name)));
     out.text("type", text.info.name);
     for option in &text.options {
-        let ty = text.info.all_options().find(|o| o.name == option.name).map(|o| o.ty);
+        let ty = text
+            .info
+            .all_options()
+            .find(|o| o.name == option.name)
+            .map(|o| o.ty);
         let hidden = option.hidden || matches!(ty, Some(OptionType::Secret));
         out.put(&option.name, &value(&option.value, ty, hidden));
     }
@@ -91,20 +101,32 @@ fn monitor(planned: &Planned, targets: &[&str], hosts: Option<&[&str]>) -> Strin
     told(&mut out, monitor, effective);
     for options in &planned.options {
         let alone = planned.options.len() == 1;
-        for (name, given) in pairs(&options.options) {
+        let mut own: Vec<_> = pairs(&options.options).collect();
+        own.sort_by_key(|(name, _)| *name);
+        for (name, given) in own {
             let ty = options.kind.options.iter().find(|o| o.name == name).map(|o| o.ty);
             let plain = alone && keys::monitor(name).is_none();
-            out.put(&address(options.kind, name, plain), &value(given, ty, options.hidden(name)));
+            out.put(
+                &address(options.kind, name, plain),
+                &value(given, ty, options.hidden(name)),
+            );
         }
         for (name, given) in pairs(&options.probe) {
-            out.put(&address(options.kind, name, false), &value(given, None, options.hidden(name)));
+            out.put(
+                &address(options.kind, name, false),
+                &value(given, None, options.hidden(name)),
+            );
         }
     }
     out.0
 }
 
 fn address(kind: &KindInfo, name: &str, plain: bool) -> String {
-    if plain { name.to_owned() } else { format!("{}.{name}", kind.name) }
+    if plain {
+        name.to_owned()
+    } else {
+        format!("{}.{name}", kind.name)
+    }
 }
 
 fn schedule(out: &mut Lines, effective: &Effective) {
@@ -125,7 +147,14 @@ fn schedule(out: &mut Lines, effective: &Effective) {
         Families::One(Family::V6) => "6",
     };
     out.text("family", family);
-    out.text("addresses", if settings.addresses == Addresses::All { "all" } else { "first" });
+    out.text(
+        "addresses",
+        if settings.addresses == Addresses::All {
+            "all"
+        } else {
+            "first"
+        },
+    );
     match &settings.source {
         Source::Any => {}
         Source::Address(addr) => out.text("source", &addr.to_string()),
@@ -141,13 +170,29 @@ fn judgement(out: &mut Lines, policy: &Policy) {
             out.put("recovery_threshold", &successes.to_string());
         }
         DownRule::Window { of, fail, recover } => {
-            out.put("window", &format!("{{ of = {of}, fail = {fail}, recover = {recover} }}"));
+            out.put(
+                "window",
+                &format!("{{ of = {of}, fail = {fail}, recover = {recover} }}"),
+            );
         }
     }
-    out.text("reset_failures", if policy.reset_failures == ResetFailures::Hourly { "hourly" } else { "never" });
+    out.text(
+        "reset_failures",
+        if policy.reset_failures == ResetFailures::Hourly {
+            "hourly"
+        } else {
+            "never"
+        },
+    );
     if let Some(loss) = &policy.loss {
         let change = loss.change_milli as f64 / 1000.0;
-        out.put("loss", &format!("{{ window = {}, change = {change}, min = {} }}", loss.window, loss.min));
+        out.put(
+            "loss",
+            &format!(
+                "{{ window = {}, change = {change}, min = {} }}",
+                loss.window, loss.min
+            ),
+        );
     }
 }
 
@@ -157,7 +202,11 @@ fn told(out: &mut Lines, monitor: &Arc<Monitor>, effective: &Effective) {
     let times: Vec<_> = policy.remind.iter().map(|t: &Duration| short(*t)).collect();
     out.put("remind", &list(times.iter().map(String::as_str)));
     if !monitor.labels.is_empty() {
-        let labels: Vec<_> = monitor.labels.iter().map(|(n, v)| format!("{} = {}", key(n), quoted(v))).collect();
+        let labels: Vec<_> = monitor
+            .labels
+            .iter()
+            .map(|(n, v)| format!("{} = {}", key(n), quoted(v)))
+            .collect();
         out.put("labels", &format!("{{ {} }}", labels.join(", ")));
     }
     let zone = effective.zone_name.as_deref().or_else(|| policy.zone.iana_name());
@@ -171,8 +220,17 @@ fn value(given: &OptionValue, ty: Option<OptionType>, hidden: bool) -> String {
     let pairs = matches!(ty, Some(OptionType::Pairs));
     match given {
         OptionValue::Table(entries) if pairs || !hidden => {
-            let shown = |v: &OptionValue| if pairs { HIDDEN.to_owned() } else { value(v, None, hidden) };
-            let entries: Vec<_> = entries.iter().map(|(n, v)| format!("{} = {}", key(n), shown(v))).collect();
+            let shown = |v: &OptionValue| {
+                if pairs {
+                    HIDDEN.to_owned()
+                } else {
+                    value(v, None, hidden)
+                }
+            };
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(n, v)| format!("{} = {}", key(n), shown(v)))
+                .collect();
             format!("{{ {} }}", entries.join(", "))
         }
         _ if hidden || pairs => HIDDEN.to_owned(),
@@ -211,12 +269,23 @@ fn list<'t>(texts: impl Iterator<Item = &'t str>) -> String {
 
 /// A text as TOML, with its dollars kept from being read as variables.
 fn quoted(text: &str) -> String {
-    let text = if text.contains("${") || text.contains("$$") { text.replace('$', "$$") } else { text.to_owned() };
+    let text = if text.contains("${") || text.contains("$$") {
+        text.replace('$', "$$")
+    } else {
+        text.to_owned()
+    };
     Value::String(text).to_string()
 }
 
 /// A name as a TOML key.
 fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if bare { name.to_owned() } else { Value::String(name.to_owned()).to_string() }
+    let bare = !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare {
+        name.to_owned()
+    } else {
+        Value::String(name.to_owned()).to_string()
+    }
 }

@@ -1,5 +1,7 @@
 //! Errors in the TOML itself, said for people. Shows no part of a line that may hold a secret.
 
+use std::ops::Range;
+
 use toml::de::Error;
 
 use super::{
@@ -7,6 +9,8 @@ use super::{
     value::Reading,
     vocabulary,
 };
+
+const NOT_TOML: &str = "this is not TOML: ";
 
 /// Tells each error and gives the places.
 pub(super) fn report(reading: &mut Reading<'_>, file: u32, source: &Source, errors: &[Error]) -> Vec<Place> {
@@ -21,48 +25,81 @@ pub(super) fn report(reading: &mut Reading<'_>, file: u32, source: &Source, erro
         }
         let line = line_of(&source.text, place);
         // One mistake often makes several errors on its line: the first says what it is.
-        if places.last().is_some_and(|last| line_of(&source.text, *last) == line) {
+        if places
+            .last()
+            .is_some_and(|last| line_of(&source.text, *last) == line)
+        {
             continue;
         }
         let text = &source.text[line.clone()];
         if let Some(from) = secret_part(&source.text[..line.end], text) {
-            reading.masks.push(Place::new(file, &(line.start + from..line.end)));
+            let blank = text[from..].len() - text[from..].trim_start().len();
+            reading
+                .masks
+                .push(Place::new(file, &(line.start + from + blank..line.end)));
         }
-        reading.error(place, format!("this is not TOML: {}", error.message()), hint(text));
+        let message = error.message().trim_end_matches(", expected literal string");
+        reading.error(place, format!("{NOT_TOML}{message}"), hint(text));
         places.push(place);
     }
     places
 }
 
-/// Forgets what the broken lines may have caused: all other problems of their tables, and of the whole configuration
-/// where a table's head is broken.
-pub(super) fn keep_certain(reading: &mut Reading<'_>, broken: &[Place]) {
-    if broken.is_empty() {
-        return;
-    }
-    let sources = reading.sources;
-    let text = |place: Place| sources.get(place.file as usize).map_or("", |s| s.text.as_str());
-    let head = broken.iter().any(|place| text(*place)[line_of(text(*place), *place)].trim_start().starts_with('['));
-    let tables: Vec<_> = broken.iter().map(|place| (place.file, table_of(text(*place), *place))).collect();
-    reading.retain(|place| {
-        let in_broken = |(file, table): &(u32, std::ops::Range<usize>)| {
-            *file == place.file && table.contains(&(place.start as usize))
-        };
-        broken.contains(&place) || !(head || tables.iter().any(in_broken))
-    });
+/// What the broken lines of a configuration leave certain.
+pub(super) struct Broken {
+    /// The tables that broken lines stand in.
+    tables: Vec<(u32, Range<usize>)>,
+    /// True where the head of a table is broken: then nothing is certain.
+    head: bool,
 }
 
-fn line_of(text: &str, place: Place) -> std::ops::Range<usize> {
+impl Broken {
+    pub(super) fn of(reading: &Reading<'_>, lines: &[Place]) -> Self {
+        let text = |place: Place| {
+            reading
+                .sources
+                .get(place.file as usize)
+                .map_or("", |s| s.text.as_str())
+        };
+        let is_head = |line: &str| line.trim_start().starts_with('[');
+        let head = lines
+            .iter()
+            .any(|place| is_head(&text(*place)[line_of(text(*place), *place)]));
+        let tables = lines
+            .iter()
+            .map(|place| (place.file, table_of(text(*place), *place)))
+            .collect();
+        Self { tables, head }
+    }
+
+    /// True when what stands here is as it was meant.
+    pub(super) fn leaves(&self, place: Place) -> bool {
+        let inside = |(file, table): &(u32, Range<usize>)| {
+            *file == place.file && table.contains(&(place.start as usize))
+        };
+        !self.head && !self.tables.iter().any(inside)
+    }
+
+    /// Forgets what the broken lines may have caused.
+    pub(super) fn keep_certain(&self, reading: &mut Reading<'_>) {
+        reading.retain(|problem| problem.message.starts_with(NOT_TOML) || self.leaves(problem.place));
+    }
+}
+
+fn line_of(text: &str, place: Place) -> Range<usize> {
     let at = text.floor_char_boundary(place.start as usize);
     let start = text[..at].rfind('\n').map_or(0, |n| n + 1);
     start..text[at..].find('\n').map_or(text.len(), |n| at + n)
 }
 
 /// From the head of the table that a place lies in to the next head.
-fn table_of(text: &str, place: Place) -> std::ops::Range<usize> {
+fn table_of(text: &str, place: Place) -> Range<usize> {
     let line = line_of(text, place);
     let start = text[..line.start].rfind("\n[").map_or(0, |n| n + 1);
-    start..text[line.end..].find("\n[").map_or(text.len(), |n| line.end + n + 1)
+    start
+        ..text[line.end..]
+            .find("\n[")
+            .map_or(text.len(), |n| line.end + n + 1)
 }
 
 /// What usually went wrong on such a line.
@@ -74,7 +111,10 @@ fn hint(line: &str) -> Option<String> {
     }
     let bare = value.starts_with(|c: char| c.is_alphanumeric() || c == '/' || c == '$');
     if bare && !matches!(value, "true" | "false") && secret_part(line, line).is_none() {
-        return Some(format!("a text stands in quotes: {key} = \"{}\"", value.trim_matches('"')));
+        return Some(format!(
+            "a text stands in quotes: {key} = \"{}\"",
+            value.trim_matches('"')
+        ));
     }
     if bare {
         return Some("a text stands in quotes".to_owned());
@@ -90,18 +130,30 @@ fn secret_part(before: &str, line: &str) -> Option<usize> {
     if trimmed.starts_with(['[', '#']) && !trimmed.contains('=') {
         return None;
     }
-    let secret_inside = line.split(|c: char| !c.is_alphanumeric() && c != '_').any(vocabulary::is_secret);
+    let secret_inside = line
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(vocabulary::is_secret);
     match line.split_once('=') {
         Some((key, _)) if secret_inside || !harmless(key) => Some(key.len() + 1),
         Some(_) => None,
         None => {
-            let above = before.lines().rev().skip(1).find_map(|l| l.split_once('=').map(|(key, _)| key));
+            let above = before
+                .lines()
+                .rev()
+                .skip(1)
+                .find_map(|l| l.split_once('=').map(|(key, _)| key));
             (secret_inside || !above.is_some_and(harmless)).then_some(0)
         }
     }
 }
 
 fn harmless(key: &str) -> bool {
-    let name = key.trim().rsplit('.').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+    let name = key
+        .trim()
+        .rsplit('.')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .trim_matches(['"', '\'']);
     vocabulary::is_harmless(name)
 }

@@ -86,8 +86,18 @@ impl<'a> Reading<'a> {
         }
     }
 
-    pub(super) fn error(&mut self, place: Place, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.problem(Problem { message: message.into(), hint: hint.into(), place, also: None });
+    pub(super) fn error(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.problem(Problem {
+            message: message.into(),
+            hint: hint.into(),
+            place,
+            also: None,
+        });
     }
 
     /// The same problem at the same place is told once: a wrong default would else be told for each monitor.
@@ -97,9 +107,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Keeps the problems whose place passes.
-    pub(super) fn retain(&mut self, keep: impl Fn(Place) -> bool) {
-        self.problems.retain(|problem| keep(problem.place));
+    /// Keeps the problems that pass.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Problem) -> bool) {
+        self.problems.retain(keep);
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -123,21 +133,35 @@ impl<'a> Reading<'a> {
     /// The folder that relative paths of this file start at.
     pub(super) fn folder(&self, file: u32) -> PathBuf {
         let path = self.sources.get(file as usize).map(|s| s.path.as_path());
-        path.and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
+        path.and_then(Path::parent)
+            .map(Path::to_owned)
+            .unwrap_or_default()
     }
 
     /// The text of a place, for messages.
     pub(super) fn literal(&self, place: Place) -> &'a str {
-        let source = self.sources.get(place.file as usize).map_or("", |s| s.text.as_str());
-        source.get(place.start as usize..place.end as usize).unwrap_or_default()
+        let source = self
+            .sources
+            .get(place.file as usize)
+            .map_or("", |s| s.text.as_str());
+        source
+            .get(place.start as usize..place.end as usize)
+            .unwrap_or_default()
     }
 
     /// Says that a value is not what its key asks for.
     pub(super) fn wrong(&mut self, node: Node<'_>, key: &Key, expected: &str) {
         let literal = self.literal(node.at);
-        let shown = if literal.len() > 60 || literal.contains('\n') { "this" } else { literal };
+        let shown = if literal.len() > 60 || literal.contains('\n') {
+            "this"
+        } else {
+            literal
+        };
         let message = format!("{} = {shown} is not {expected}", key.name);
-        let unit = matches!((node.value, key.ty), (DeValue::Integer(_), KeyType::Duration | KeyType::Durations));
+        let unit = matches!(
+            (node.value, key.ty),
+            (DeValue::Integer(_), KeyType::Duration | KeyType::Durations)
+        );
         let hint = match (unit, key.example) {
             (true, _) => Some(format!("did you mean {} = \"{literal}s\"?", key.name)),
             (_, "") => None,
@@ -160,7 +184,11 @@ impl<'a> Reading<'a> {
 
     pub(super) fn later(&mut self, place: Place, what: &str) {
         let hint = "take it out: nothing is accepted and then ignored".to_owned();
-        self.error(place, format!("this version of Lapwing does not have {what}"), hint);
+        self.error(
+            place,
+            format!("this version of Lapwing does not have {what}"),
+            hint,
+        );
     }
 
     /// Keeps a value out of the lines shown, but for numbers, true and false, and texts that only name their source.
@@ -180,7 +208,11 @@ impl<'a> Reading<'a> {
             DeValue::String(text) if text.starts_with("${") && text.ends_with('}') => {}
             DeValue::String(_) => {
                 let quotes = u32::from(self.literal(at).len() >= 2);
-                self.masks.push(Place { start: at.start + quotes, end: at.end - quotes, ..at });
+                self.masks.push(Place {
+                    start: at.start + quotes,
+                    end: at.end - quotes,
+                    ..at
+                });
             }
             DeValue::Array(items) => {
                 for item in items.iter() {
@@ -216,7 +248,11 @@ impl<'a> Reading<'a> {
     /// Where `part` stands in the text of a place.
     pub(super) fn part(&self, at: Place, part: &str) -> Option<Place> {
         let start = at.start + self.literal(at).find(part)? as u32;
-        Some(Place { start, end: start + part.len() as u32, ..at })
+        Some(Place {
+            start,
+            end: start + part.len() as u32,
+            ..at
+        })
     }
 
     fn wrong_source(&mut self, at: Place, wrong: Wrong) {
@@ -248,10 +284,14 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn integer(&mut self, node: Node<'_>, key: &Key) -> Option<i64> {
-        let KeyType::Integer { min, max } = key.ty else { return None };
+        let KeyType::Integer { min, max } = key.ty else {
+            return None;
+        };
         let given = match node.value {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
-            DeValue::String(text) if text.contains('$') => self.interpolated(node.at, text)?.0.trim().parse().ok(),
+            DeValue::String(text) if text.contains('$') => {
+                self.interpolated(node.at, text)?.0.trim().parse().ok()
+            }
             _ => None,
         };
         let good = given.filter(|v| (min..=max).contains(v));
@@ -262,11 +302,15 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn number(&mut self, node: Node<'_>, key: &Key) -> Option<f64> {
-        let KeyType::Number { min, max } = key.ty else { return None };
+        let KeyType::Number { min, max } = key.ty else {
+            return None;
+        };
         let given: Option<f64> = match node.value {
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
             DeValue::Float(number) => number.as_str().parse().ok(),
-            DeValue::String(text) if text.contains('$') => self.interpolated(node.at, text)?.0.trim().parse().ok(),
+            DeValue::String(text) if text.contains('$') => {
+                self.interpolated(node.at, text)?.0.trim().parse().ok()
+            }
             _ => None,
         };
         let good = given.filter(|v| (min..=max).contains(v));
@@ -277,7 +321,9 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn choice(&mut self, node: Node<'_>, key: &Key) -> Option<&'static str> {
-        let KeyType::Choice(words) = key.ty else { return None };
+        let KeyType::Choice(words) = key.ty else {
+            return None;
+        };
         let given = match node.value {
             DeValue::String(text) => self.interpolated(node.at, text)?.0,
             // `family = 4` says what it means.
@@ -314,7 +360,12 @@ impl<'a> Reading<'a> {
     /// A list of lengths of time; one is a list of one.
     pub(super) fn durations(&mut self, node: Node<'_>, key: &Key) -> Vec<At<Duration>> {
         let items: Vec<_> = items(node).collect();
-        let read = |(value, at)| Some(At { value: self.duration(Node { value, at, ..node }, key)?, place: at });
+        let read = |(value, at)| {
+            Some(At {
+                value: self.duration(Node { value, at, ..node }, key)?,
+                place: at,
+            })
+        };
         items.into_iter().filter_map(read).collect()
     }
 
@@ -355,10 +406,22 @@ impl<'a> Reading<'a> {
         if let (Some(OptionType::Path), OptionValue::Text(path)) = (ty, &value)
             && !path.is_empty()
         {
-            value = OptionValue::Text(self.folder(node.at.file).join(path).to_string_lossy().into_owned());
+            value = OptionValue::Text(
+                self.folder(node.at.file)
+                    .join(path)
+                    .to_string_lossy()
+                    .into_owned(),
+            );
         }
         let name = node.key.to_owned();
-        Some(GivenOption { kind: None, name, value, key_at: node.key_at, at: node.at, hidden })
+        Some(GivenOption {
+            kind: None,
+            name,
+            value,
+            key_at: node.key_at,
+            at: node.at,
+            hidden,
+        })
     }
 
     fn option_value(&mut self, at: Place, value: &DeValue<'_>, hidden: &mut bool) -> Option<OptionValue> {
@@ -382,7 +445,11 @@ impl<'a> Reading<'a> {
             DeValue::Array(items) => {
                 let mut values = Vec::with_capacity(items.len());
                 for item in items.iter() {
-                    values.push(self.option_value(Place::new(at.file, &item.span()), item.get_ref(), hidden)?);
+                    values.push(self.option_value(
+                        Place::new(at.file, &item.span()),
+                        item.get_ref(),
+                        hidden,
+                    )?);
                 }
                 OptionValue::List(values)
             }
@@ -397,7 +464,10 @@ impl<'a> Reading<'a> {
     fn option_table(&mut self, file: u32, table: &DeTable<'_>, hidden: &mut bool) -> Option<OptionValue> {
         let mut pairs = Vec::new();
         for node in nodes(file, table) {
-            pairs.push((node.key.to_owned(), self.option_value(node.at, node.value, hidden)?));
+            pairs.push((
+                node.key.to_owned(),
+                self.option_value(node.at, node.value, hidden)?,
+            ));
         }
         Some(OptionValue::Table(pairs))
     }
@@ -434,7 +504,10 @@ fn items<'d>(node: Node<'d>) -> impl Iterator<Item = (&'d DeValue<'d>, Place)> {
         DeValue::Array(items) => (items, None),
         value => (&[], Some((value, node.at))),
     };
-    array.iter().map(move |item| (item.get_ref(), Place::new(node.at.file, &item.span()))).chain(one)
+    array
+        .iter()
+        .map(move |item| (item.get_ref(), Place::new(node.at.file, &item.span())))
+        .chain(one)
 }
 
 /// The zone nearest to a name, by the whole name or, where that has no region, by the city.
@@ -442,11 +515,18 @@ fn near_zone<'z>(name: &str, known: &'z [String]) -> Option<&'z str> {
     let wanted = name.to_lowercase().replace(' ', "_");
     let lower: Vec<_> = known.iter().map(|k| k.to_lowercase()).collect();
     let cities: Vec<_> = lower.iter().map(|k| k.rsplit('/').next().unwrap_or(k)).collect();
-    let exact = lower.iter().position(|k| *k == wanted).or_else(|| cities.iter().position(|c| *c == wanted));
+    let exact = lower
+        .iter()
+        .position(|k| *k == wanted)
+        .or_else(|| cities.iter().position(|c| *c == wanted));
     let near = || {
         let whole = nearest(&wanted, lower.iter().map(String::as_str));
         whole.and_then(|near| lower.iter().position(|k| k == near))
     };
-    let near_city = || nearest(&wanted, cities.iter().copied()).and_then(|near| cities.iter().position(|c| *c == near));
-    exact.or_else(near).or_else(near_city).map(|at| known[at].as_str())
+    let near_city =
+        || nearest(&wanted, cities.iter().copied()).and_then(|near| cities.iter().position(|c| *c == near));
+    exact
+        .or_else(near)
+        .or_else(near_city)
+        .map(|at| known[at].as_str())
 }
