@@ -286,6 +286,13 @@ impl StatusShape {
     }
 }
 
+/// The order of `lapwing restore` to a running daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreShape {
+    /// Absolute path of the backup, as the daemon sees it.
+    pub from: String,
+}
+
 /// Counts series by state.
 pub fn counts(series: &[SeriesShape]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();

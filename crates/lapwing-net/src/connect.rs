@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use crate::{
     Net,
-    error::{Moment, fault_of},
+    error::{Moment, fault_of, refused},
 };
 
 /// Sees the address of every connection and of every UDP socket before a packet leaves, and may refuse it.
@@ -56,11 +56,28 @@ impl Net {
 /// [`Net::connect`] without the policy: for the name servers of this machine's own configuration alone.
 pub(crate) async fn stream(addr: SocketAddr, source: &Source) -> Result<TcpStream, Fault> {
     let stream = begin(addr, source)?;
+    finish(stream, addr).await
+}
+
+/// Waits until the connection is there.
+async fn finish(stream: TcpStream, addr: SocketAddr) -> Result<TcpStream, Fault> {
     stream.writable().await.map_err(|e| fault_of(&e, Moment::Later))?;
     match stream.take_error() {
+        Ok(None) if is_own(&stream, addr) => {
+            // With a FIN the port would stay taken for a minute, and nobody is there to be told of the end.
+            drop(stream.set_zero_linger());
+            Err(refused())
+        }
         Ok(None) => Ok(stream),
         Ok(Some(error)) | Err(error) => Err(fault_of(&error, Moment::Later)),
     }
+}
+
+/// True when the connection leads to itself: nobody listens, and the kernel gave us the very port that we ask as our
+/// own (RFC 9293 section 3.5, simultaneous open).
+fn is_own(stream: &TcpStream, addr: SocketAddr) -> bool {
+    let own = stream.local_addr();
+    own.is_ok_and(|own| own.port() == addr.port() && own.ip() == addr.ip())
 }
 
 /// [`Net::udp`] without the policy: for the name servers of this machine's own configuration alone.
@@ -187,6 +204,22 @@ mod tests {
             let fault = net().connect(closed.addr, &Source::Any).await.unwrap_err();
             assert!(matches!(fault, Fault::Target(_)));
             assert_eq!(fault.to_string(), "connection refused (connect.refused)");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_itself_is_refused() {
+        for local in ["127.0.0.1:0", "[::1]:0"] {
+            let local: SocketAddr = local.parse().unwrap();
+            let socket = Socket::new(Domain::for_address(local), Type::STREAM, None).unwrap();
+            socket.bind(&local.into()).unwrap();
+            let own = socket.local_addr().unwrap();
+            // Nobody listens on the port, yet this connects.
+            socket.connect(&own).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let stream = TcpStream::from_std(socket.into()).unwrap();
+            let fault = finish(stream, own.as_socket().unwrap()).await.unwrap_err();
+            assert_eq!(fault, Fault::target("connect.refused", "connection refused"));
         }
     }
 

@@ -29,7 +29,7 @@ pub fn fault_of(error: &io::Error, moment: Moment) -> Fault {
         return by_kind(error);
     };
     match errno {
-        Errno::ECONNREFUSED => Fault::target("connect.refused", "connection refused"),
+        Errno::ECONNREFUSED => refused(),
         Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE => {
             Fault::target("connect.reset", "connection reset")
         }
@@ -92,13 +92,18 @@ fn by_kind(error: &io::Error) -> Fault {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             Fault::target("connect.reset", "connection reset")
         }
-        ErrorKind::ConnectionRefused => Fault::target("connect.refused", "connection refused"),
+        ErrorKind::ConnectionRefused => refused(),
         _ => Fault::ours("ours.other", error.to_string()),
     }
 }
 
 fn unknown(errno: Errno) -> Fault {
     Fault::ours("ours.other", format!("{} ({errno:?})", errno.desc()))
+}
+
+/// Nobody listens.
+pub(crate) fn refused() -> Fault {
+    Fault::target("connect.refused", "connection refused")
 }
 
 /// The peer ended the connection in order, but too early.

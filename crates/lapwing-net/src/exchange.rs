@@ -2,6 +2,7 @@
 //! connection, follows no redirect, decodes no body, and leaves nothing running when it is dropped.
 
 use std::{
+    error::Error,
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
@@ -41,6 +42,9 @@ use crate::{
 const HEAD_MAX: usize = 64 << 10;
 /// Most header fields of an answer.
 const FIELDS_MAX: usize = 100;
+/// Most bytes before the head of an answer is complete, interim answers (RFC 9110 section 15.2) included. An engine may
+/// have read a part of the body by then: of HTTP/1 less than this in one go, of HTTP/2 the window.
+const BEFORE_HEAD: usize = 3 * HEAD_MAX;
 /// How far an HTTP/2 peer may send ahead of our reading, in bytes.
 const WINDOW: u32 = 256 << 10;
 
@@ -105,6 +109,20 @@ pub(crate) async fn ask(
     let mut answer = talk.over(stream, http2, peer).await?;
     answer.certificate = Some(certificate);
     Ok(answer)
+}
+
+/// Asks over a connection that is there.
+#[cfg(test)]
+pub(crate) async fn over_connected(stream: TcpStream, request: &crate::HttpRequest) -> Result<Answer, Fault> {
+    let hop = Hop::first(request, None);
+    let talk = Talk {
+        hop: &hop,
+        origin: &Origin::of(&hop.url)?,
+        settings: &HttpSettings::default(),
+        stages: &(),
+    };
+    let peer = stream.peer_addr().expect("it is connected");
+    talk.over(stream, false, peer).await
 }
 
 /// Host, port and whether TLS is spoken.
@@ -229,9 +247,14 @@ impl Talk<'_> {
     {
         let request = self.request(http2)?;
         self.stages.enter("first_byte");
-        let (stream, end) = Watched::new(stream);
+        let most = if http2 {
+            BEFORE_HEAD + 2 * WINDOW as usize
+        } else {
+            BEFORE_HEAD
+        };
+        let (stream, end) = Watched::new(stream, most);
         let io = TokioIo::new(stream);
-        let fault = |error: hyper::Error| fault(&error, &end);
+        let fault = |error: hyper::Error| fault(&error, &end, http2);
         if http2 {
             let tasks = Tasks::default();
             let (mut sender, connection) = http2::Builder::new(tasks.clone())
@@ -245,7 +268,7 @@ impl Talk<'_> {
                 self.receive(sender.send_request(request).await.map_err(fault)?, peer, &end)
                     .await
             };
-            return drive(connection, work).await;
+            return drive(connection, work, &end, http2).await;
         }
         let mut builder = http1::Builder::new();
         builder
@@ -257,7 +280,7 @@ impl Talk<'_> {
             self.receive(sender.send_request(request).await.map_err(fault)?, peer, &end)
                 .await
         };
-        drive(connection, work).await
+        drive(connection, work, &end, http2).await
     }
 
     async fn receive(
@@ -266,10 +289,12 @@ impl Talk<'_> {
         peer: SocketAddr,
         end: &End,
     ) -> Result<Answer, Fault> {
+        end.head_came();
         let (head, mut incoming) = response.into_parts();
         if head.headers.len() > FIELDS_MAX {
             return Err(head_too_large());
         }
+        let http2 = head.version == Version::HTTP_2;
         let mut answer = Answer {
             status: head.status.as_u16(),
             version: version(head.version),
@@ -286,7 +311,7 @@ impl Talk<'_> {
         }
         self.stages.enter("transfer");
         while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| in_body(fault(&error, end)))?;
+            let frame = frame.map_err(|error| in_body(fault(&error, end, http2)))?;
             let Ok(data) = frame.into_data() else { continue };
             let room = self.settings.max_body - answer.body.len();
             answer.body.extend_from_slice(&data[..data.len().min(room)]);
@@ -309,7 +334,7 @@ impl Talk<'_> {
 
     fn request(&self, http2: bool) -> Result<Request<Full<Bytes>>, Fault> {
         let bad = |what: &str| Fault::ours("ours.other", format!("the {what} cannot be sent in HTTP"));
-        let mut request = Request::new(Full::new(Bytes::from(self.hop.body.clone())));
+        let mut request = Request::new(Full::new(self.hop.body.clone()));
         *request.method_mut() = Method::from_bytes(self.hop.method.as_bytes()).map_err(|_| bad("method"))?;
         for (name, value) in &self.hop.headers {
             let name = HeaderName::try_from(name.as_str()).map_err(|_| bad("header's name"))?;
@@ -339,6 +364,8 @@ impl Talk<'_> {
         };
         if !http2 {
             default(header::HOST, &authority);
+            // The peer then closes first, and the minute of TIME_WAIT is not ours.
+            default(header::CONNECTION, "close");
         }
         default(header::USER_AGENT, concat!("lapwing/", env!("CARGO_PKG_VERSION")));
         default(header::ACCEPT, "*/*");
@@ -376,16 +403,25 @@ impl Talk<'_> {
 }
 
 /// Polls `connection` as long as `work` needs it; both end together.
-async fn drive<T>(connection: impl Future<Output = hyper::Result<()>>, work: impl Future<Output = T>) -> T {
+async fn drive<T>(
+    connection: impl Future<Output = hyper::Result<()>>,
+    work: impl Future<Output = T>,
+    end: &End,
+    http2: bool,
+) -> T {
     let (mut connection, mut work) = (pin!(connection), pin!(work));
     let mut ended = false;
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        if !ended && connection.as_mut().poll(cx).is_ready() {
-            // Its error has reached `work` by the request or the body.
+        if !ended && let Poll::Ready(result) = connection.as_mut().poll(cx) {
             ended = true;
+            if let Err(error) = result {
+                // To a request that was not sent yet the engine says only that it is cancelled.
+                let fault = fault(&error, end, http2);
+                end.note(|| fault);
+            }
         }
         work.as_mut().poll(cx)
     })
@@ -440,7 +476,7 @@ where
     }
 }
 
-fn fault(error: &hyper::Error, end: &End) -> Fault {
+fn fault(error: &hyper::Error, end: &End, http2: bool) -> Fault {
     if error.is_parse_too_large() {
         return head_too_large();
     }
@@ -450,10 +486,35 @@ fn fault(error: &hyper::Error, end: &End) -> Fault {
     if let Some(fault) = end.fault() {
         return fault;
     }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+    if let Some(fault) = http2_fault(error) {
+        return fault;
+    }
+    if error.is_canceled() {
+        // The connection is there, but was given up before the request left.
+        let detail = if http2 {
+            "peer refused the HTTP/2 connection"
+        } else {
+            // The peer spoke first: SSH, SMTP and FTP do.
+            "answer is not HTTP"
+        };
+        return Fault::target("http.malformed", detail);
+    }
+    if error.is_incomplete_message() || error.is_closed() {
         return closed();
     }
     Fault::target("http.malformed", "answer is malformed")
+}
+
+/// What an error of HTTP/2 itself means (RFC 9113 section 5.4), by its name in section 7.
+fn http2_fault(error: &hyper::Error) -> Option<Fault> {
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    let reason = error.reason()?;
+    let what = match (error.is_remote(), error.is_go_away()) {
+        (true, true) => "peer refused the HTTP/2 connection",
+        (true, false) => "peer refused the HTTP/2 request",
+        (false, _) => "answer is not valid HTTP/2",
+    };
+    Some(Fault::target("http.malformed", format!("{what}: {reason:?}")))
 }
 
 /// Says of a closed connection that it closed in the middle.

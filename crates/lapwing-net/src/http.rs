@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, body::Bytes};
 use lapwing_core::{
     monitor::{Family, Source},
     observation::Fault,
@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::{
     Certificate, Net, ProxyUrl, TlsSettings, exchange,
-    proxy::{basic, user_info},
+    proxy::{basic_authorization, user_info},
 };
 
 /// What is asked.
@@ -23,10 +23,20 @@ pub struct HttpRequest {
     /// `GET`
     pub method: String,
     pub url: Url,
-    /// Sent as they are; they replace the default headers of the same name.
+    /// Sent as they are to the origin of `url`; they replace the default headers of the same name.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
+
+/// Headers of a request that go along when a redirect leads to another origin. All others may hold a secret.
+pub const WELCOME_ANYWHERE: [&str; 6] = [
+    "accept",
+    "accept-language",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "user-agent",
+];
 
 /// Which version of HTTP is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -50,7 +60,8 @@ pub struct HttpSettings {
     pub resolve_timeout: Duration,
     /// Limit of each connect. Default 2 s.
     pub connect_timeout: Duration,
-    /// Most bytes of the answer's body that are kept; reading stops there. Default 1 MiB.
+    /// Most bytes of the answer's body that are kept; reading stops there, and the answer says that it is truncated.
+    /// Default 1 MiB.
     pub max_body: usize,
     /// Most redirects that are followed; 0 gives the redirect itself as answer. Default 0.
     pub redirects: u32,
@@ -123,8 +134,9 @@ pub struct HttpResponse {
 impl Net {
     /// Asks, follows redirects (RFC 9110 section 15.4) and gives the answer. Dropping the future closes everything.
     ///
-    /// User and password in the URL become a Basic authorization. What authorizes us stays with the origin of the
-    /// first URL. Texts of faults hold host and port, never a path, a query or a header.
+    /// User and password in the URL become a Basic authorization. The headers of the request may hold secrets: they go
+    /// to the origin of the first URL alone. A redirect to another origin takes along only those that name the client
+    /// or describe the body ([`WELCOME_ANYWHERE`]), and what was left behind does not come back. Texts of faults hold host and port, never a path, a query or a header.
     pub async fn http(
         &self,
         request: &HttpRequest,
@@ -168,12 +180,12 @@ pub(crate) struct Hop {
     pub(crate) method: String,
     pub(crate) url: Url,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
     pub(crate) only: Option<IpAddr>,
 }
 
 impl Hop {
-    fn first(request: &HttpRequest, only: Option<IpAddr>) -> Self {
+    pub(crate) fn first(request: &HttpRequest, only: Option<IpAddr>) -> Self {
         let HttpRequest {
             method,
             url,
@@ -184,7 +196,7 @@ impl Hop {
             method,
             url,
             headers,
-            body,
+            body: body.into(),
             only,
         };
         if let Some((user, password)) = user_info(&hop.url) {
@@ -195,7 +207,7 @@ impl Hop {
             {
                 hop.headers.push((
                     "authorization".to_owned(),
-                    basic(&user, &password).expose().to_owned(),
+                    basic_authorization(&user, &password).expose().to_owned(),
                 ));
             }
             without_user(&mut hop.url);
@@ -212,7 +224,7 @@ impl Hop {
         };
         if to_get {
             "GET".clone_into(&mut self.method);
-            self.body.clear();
+            self.body = Bytes::new();
             self.headers
                 .retain(|(name, _)| !name.get(..8).is_some_and(|n| n.eq_ignore_ascii_case("content-")));
         }
@@ -220,9 +232,8 @@ impl Hop {
             self.only = None;
         }
         if !same_origin(&self.url, &next) {
-            let private = ["authorization", "cookie", "proxy-authorization", "host"];
             self.headers
-                .retain(|(name, _)| !private.iter().any(|p| name.eq_ignore_ascii_case(p)));
+                .retain(|(name, _)| WELCOME_ANYWHERE.iter().any(|w| name.eq_ignore_ascii_case(w)));
         }
         self.url = next;
     }

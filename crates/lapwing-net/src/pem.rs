@@ -2,7 +2,8 @@
 //! wrong with it, and never shows what is in it.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -13,6 +14,9 @@ use rustls::{
 };
 
 use crate::tls::TlsSettings;
+
+/// Most bytes of a file: the authorities of a whole system have less than a tenth of it.
+const FILE_MAX: u64 = 16 << 20;
 
 /// Why a TLS configuration could not be made: which file, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,5 +122,12 @@ pub(crate) fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> TlsCon
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsConfigError> {
-    fs::read(file).map_err(|e| TlsConfigError::new(format!("{}: cannot be read: {e}", file.display())))
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|opened| opened.take(FILE_MAX + 1).read_to_end(&mut bytes));
+    let wrong = |what: String| TlsConfigError::new(format!("{}: {what}", file.display()));
+    match read {
+        Ok(len) if len as u64 > FILE_MAX => Err(wrong("larger than any certificate file".to_owned())),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(wrong(format!("cannot be read: {error}"))),
+    }
 }

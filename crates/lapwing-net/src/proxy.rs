@@ -87,7 +87,9 @@ impl fmt::Display for ProxyUrl {
 impl ProxyUrl {
     /// The value of `Proxy-Authorization` (RFC 7617), where the proxy wants a user.
     pub(crate) fn authorization(&self) -> Option<Secret> {
-        self.auth.as_ref().map(|(user, password)| basic(user, password))
+        self.auth
+            .as_ref()
+            .map(|(user, password)| basic_authorization(user, password))
     }
 
     /// Makes a tunnel to `host:port` through `stream`, which is connected to the proxy.
@@ -243,8 +245,8 @@ pub(crate) fn user_info(url: &Url) -> Option<(String, Secret)> {
     ))
 }
 
-/// The value of a Basic authorization (RFC 7617).
-pub(crate) fn basic(user: &str, password: &Secret) -> Secret {
+/// The value of a Basic authorization (RFC 7617): `Basic …`.
+pub fn basic_authorization(user: &str, password: &Secret) -> Secret {
     Secret::new(format!(
         "Basic {}",
         base64(format!("{user}:{}", password.expose()).as_bytes())

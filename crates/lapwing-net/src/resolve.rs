@@ -1,6 +1,8 @@
 //! Names to addresses: this machine's files, then its name servers, with a cache that forgets in time.
 //! It says whose fault a missing answer is, and never waits past the time it was given.
 
+mod flight;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -29,6 +31,7 @@ use crate::{
     dns::{self, Answer, Negative},
     system::{Files, System},
 };
+use flight::{Flights, Seat};
 
 /// The usual patience of a resolver.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,6 +49,11 @@ const CACHE_MAX: usize = 8192;
 /// How often the files are looked at again.
 const FILES_EVERY: Duration = Duration::from_secs(1);
 
+/// How long it is remembered whether this machine reaches an IPv6 network.
+const ROUTE_KEEP: Duration = Duration::from_secs(5);
+/// IPv6 networks (of /64) of which that is remembered.
+const ROUTES_MAX: usize = 1024;
+
 pub(crate) struct Resolver {
     clock: Arc<dyn Clock>,
     /// None where the name servers were given instead.
@@ -53,6 +61,8 @@ pub(crate) struct Resolver {
     state: Mutex<State>,
     /// Counts answers of name servers: proof that they are alive.
     answers: AtomicU64,
+    /// Names that are being asked for.
+    flights: Flights<Key, Found>,
 }
 
 #[derive(Default)]
@@ -60,6 +70,8 @@ struct State {
     system: Option<Arc<System>>,
     looked: Mono,
     cache: HashMap<Key, Entry>,
+    /// Whether this machine reaches a /64 of IPv6, and until when that is believed.
+    routes: HashMap<u64, (Mono, bool)>,
 }
 
 type Key = (String, RecordType);
@@ -69,11 +81,16 @@ struct Entry {
     found: Result<Vec<IpAddr>, Negative>,
 }
 
+type Found = Result<Vec<IpAddr>, Miss>;
+
 /// Why one family gave no address.
+#[derive(Clone)]
 enum Miss {
     Negative(Negative),
     /// No name server answered. Holds what kept the first of them from it, where that is known.
     Silent(Option<Fault>),
+    /// As `Silent`, since the asker's own time was up: another may have more.
+    Late(Option<Fault>),
 }
 
 impl Net {
@@ -128,6 +145,7 @@ impl Resolver {
             files: Some(files),
             state: Mutex::default(),
             answers: AtomicU64::new(0),
+            flights: Flights::new(CACHE_MAX),
         }
     }
 
@@ -142,6 +160,7 @@ impl Resolver {
             files: None,
             state,
             answers: AtomicU64::new(0),
+            flights: Flights::new(CACHE_MAX),
         }
     }
 
@@ -159,7 +178,7 @@ impl Resolver {
         };
         found.map_err(|miss| match miss {
             Miss::Negative(negative) => negative_fault(negative, name, family),
-            Miss::Silent(cause) => {
+            Miss::Silent(cause) | Miss::Late(cause) => {
                 self.look_again();
                 let answered = self.answers.load(Ordering::Relaxed) != before;
                 silence(&system, cause.as_ref(), answered, within)
@@ -181,23 +200,45 @@ impl Resolver {
                 if let Ok(Ok(more)) = timeout(OTHER_FAMILY, rest).await {
                     found.extend(more);
                 }
-                Ok(preferred(found))
+                Ok(self.preferred(found))
             }
             Err(miss) => rest.await.map_err(|other| worse(miss, other)),
         }
     }
 
-    async fn family(
-        &self,
-        system: &System,
-        name: &str,
-        kind: RecordType,
-        deadline: Mono,
-    ) -> Result<Vec<IpAddr>, Miss> {
+    /// From the cache, from another who is asking just now, or from the name servers.
+    async fn family(&self, system: &System, name: &str, kind: RecordType, deadline: Mono) -> Found {
         let key = (name.to_owned(), kind);
-        if let Some(found) = self.cached(&key) {
-            return found.map_err(Miss::Negative);
+        loop {
+            if let Some(found) = self.cached(&key) {
+                return found.map_err(Miss::Negative);
+            }
+            let mut told = match self.flights.board(&key) {
+                Seat::First(asking) => {
+                    let found = self.ask(system, &key, deadline).await;
+                    if !matches!(found, Err(Miss::Late(_))) {
+                        asking.tell(found.clone());
+                    }
+                    return found;
+                }
+                Seat::Other(told) => told,
+            };
+            let left = deadline.since(self.clock.mono());
+            match timeout(left, told.wait_for(Option::is_some)).await {
+                Ok(Ok(found)) => {
+                    if let Some(found) = &*found {
+                        return found.clone();
+                    }
+                }
+                // The other gave up, or had less time: it is our turn.
+                Ok(Err(_)) => {}
+                Err(_) => return Err(Miss::Late(None)),
+            }
         }
+    }
+
+    async fn ask(&self, system: &System, key: &Key, deadline: Mono) -> Found {
+        let (name, kind) = (&key.0, key.1);
         let mut last = Answer {
             found: Err(Negative::NxDomain),
             ttl: Duration::ZERO,
@@ -218,7 +259,7 @@ impl Resolver {
                 break;
             }
         }
-        self.keep(key, &last);
+        self.keep(key.clone(), &last);
         last.found.map_err(Miss::Negative)
     }
 
@@ -235,7 +276,7 @@ impl Resolver {
         let mut asked = JoinSet::new();
         let mut end = pin!(sleep(left));
         let (mut soft, mut cause) = (None, None);
-        let mut ask_next = true;
+        let (mut ask_next, mut late) = (true, false);
         loop {
             if ask_next && let Some(server) = waiting.next() {
                 asked.spawn(dns::ask(server, name.clone(), kind));
@@ -260,10 +301,13 @@ impl Resolver {
                     true
                 }
                 () = sleep(STAGGER), if more => true,
-                () = &mut end => break,
+                () = &mut end => {
+                    late = true;
+                    break;
+                }
             };
         }
-        soft.ok_or(Miss::Silent(cause))
+        soft.ok_or(if late { Miss::Late(cause) } else { Miss::Silent(cause) })
     }
 
     fn cached(&self, key: &Key) -> Option<Result<Vec<IpAddr>, Negative>> {
@@ -321,6 +365,39 @@ impl Resolver {
         }
     }
 
+    /// IPv6 first where this machine can reach the first IPv6 address from an address of the same scope, otherwise IPv4
+    /// first (the part of RFC 6724 section 6 that matters: rules 1, 2 and 5). Within a family the server's order stays.
+    fn preferred(&self, mut found: Vec<IpAddr>) -> Vec<IpAddr> {
+        let v6 = found.iter().find_map(|addr| match addr {
+            IpAddr::V6(addr) => Some(*addr),
+            IpAddr::V4(_) => None,
+        });
+        if let Some(v6) = v6
+            && found.iter().any(IpAddr::is_ipv4)
+        {
+            let v6_first = self.reaches(v6);
+            found.sort_by_key(|addr| addr.is_ipv6() != v6_first);
+        }
+        found
+    }
+
+    /// What [`reaches`] said of the network of `addr` a few seconds ago, or says now.
+    fn reaches(&self, addr: Ipv6Addr) -> bool {
+        let (network, now) = ((addr.to_bits() >> 64) as u64, self.clock.mono());
+        if let Some((until, reached)) = self.state().routes.get(&network)
+            && now < *until
+        {
+            return *reached;
+        }
+        let reached = reaches(addr);
+        let routes = &mut self.state().routes;
+        if routes.len() >= ROUTES_MAX {
+            routes.clear();
+        }
+        routes.insert(network, (now + ROUTE_KEEP, reached));
+        reached
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -341,24 +418,15 @@ fn known(system: &System, name: &str, family: Family) -> Option<Vec<IpAddr>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// IPv6 first where this machine can reach the first IPv6 address from an address of the same scope, otherwise IPv4
-/// first (the part of RFC 6724 section 6 that matters: rules 1, 2 and 5). Within a family the server's order stays.
-fn preferred(mut found: Vec<IpAddr>) -> Vec<IpAddr> {
-    let v6 = found.iter().find(|addr| addr.is_ipv6());
-    let v6_first = v6.is_some_and(|addr| reaches(*addr));
-    found.sort_by_key(|addr| addr.is_ipv6() != v6_first);
-    found
-}
-
 /// Connects a UDP socket, which sends nothing, to see whether there are a route and a fitting source address.
-fn reaches(addr: IpAddr) -> bool {
+fn reaches(addr: Ipv6Addr) -> bool {
     let source = || {
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
         socket.connect((addr, 53))?;
         socket.local_addr()
     };
-    match (source().map(|s| s.ip()), addr) {
-        (Ok(IpAddr::V6(source)), IpAddr::V6(addr)) => source.is_unique_local() == addr.is_unique_local(),
+    match source().map(|s| s.ip()) {
+        Ok(IpAddr::V6(source)) => source.is_unique_local() == addr.is_unique_local(),
         _ => false,
     }
 }
@@ -366,8 +434,12 @@ fn reaches(addr: IpAddr) -> bool {
 /// Of two families without an address, the miss that says more: silence before failure before absence.
 fn worse(a: Miss, b: Miss) -> Miss {
     match (a, b) {
-        (Miss::Silent(cause), Miss::Silent(other)) => Miss::Silent(cause.or(other)),
-        (Miss::Silent(cause), _) | (_, Miss::Silent(cause)) => Miss::Silent(cause),
+        (Miss::Silent(cause) | Miss::Late(cause), Miss::Silent(other) | Miss::Late(other)) => {
+            Miss::Silent(cause.or(other))
+        }
+        (silent @ (Miss::Silent(_) | Miss::Late(_)), _) | (_, silent @ (Miss::Silent(_) | Miss::Late(_))) => {
+            silent
+        }
         // The name does not exist: then it does so for both families, and some servers say it for one alone.
         (Miss::Negative(Negative::NxDomain), _) | (_, Miss::Negative(Negative::NxDomain)) => {
             Miss::Negative(Negative::NxDomain)

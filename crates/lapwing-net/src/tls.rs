@@ -4,9 +4,9 @@
 use std::{
     collections::HashMap,
     io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use lapwing_core::{
@@ -15,18 +15,22 @@ use lapwing_core::{
     time::{Clock, Wall},
 };
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, ProtocolVersion,
+    RootCertStore, SignatureScheme,
     client::{
-        Resumption, WebPkiServerVerifier,
+        ResolvesClientCert, Resumption, WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
+    sign::CertifiedKey,
     time_provider::TimeProvider,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
@@ -45,6 +49,9 @@ const RESUMPTION: bool = false;
 /// Distinct settings whose configuration is kept. A configuration file has a handful.
 const CACHE_MAX: usize = 1024;
 
+/// What a server's verdict on our certificate may take beyond the time of the handshake, which is a round trip or more.
+const VERDICT_MARGIN: Duration = Duration::from_millis(50);
+
 /// What distinguishes one TLS configuration from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TlsSettings {
@@ -62,6 +69,24 @@ pub struct TlsSettings {
 pub struct ClientCert {
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+impl TlsSettings {
+    /// Reads and parses every file that these settings name, as a handshake would; for when a configuration is read.
+    pub fn check(&self) -> Result<(), TlsConfigError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        if let Some(file) = &self.ca {
+            authorities(&provider, trusted(file)?.0)?;
+        }
+        if self.client_cert.is_some() {
+            let builder = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|e| no_tls(&e))?
+                .with_root_certificates(RootCertStore::empty());
+            identified(builder, self.client_cert.as_ref())?;
+        }
+        Ok(())
+    }
 }
 
 /// A handshake that failed, and the certificate where one was seen.
@@ -112,6 +137,50 @@ impl Net {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        let (stream, certificate, _) = self.shake(stream, server, tls).await?;
+        Ok((stream, certificate))
+    }
+
+    /// As [`Net::handshake`]; where the server asked for a certificate of ours, its verdict is waited for, at most
+    /// for `most`. In TLS 1.3 that comes after the handshake, as an alert, or not at all (RFC 8446 section 4.4.2.4).
+    ///
+    /// For those who want nothing but the handshake: what the peer says meanwhile is lost.
+    pub async fn handshake_with_verdict<S>(
+        &self,
+        stream: S,
+        server: &Host,
+        tls: &Tls,
+        most: Duration,
+    ) -> Result<(TlsStream<S>, Certificate), TlsFailure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let began = self.clock.mono();
+        let (mut stream, certificate, asked) = self.shake(stream, server, tls).await?;
+        if asked && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            let wait = self.clock.mono().since(began) + VERDICT_MARGIN;
+            let heard = timeout(wait.min(most), stream.read(&mut [0])).await;
+            if let Ok(Err(error)) = heard
+                && error.kind() != io::ErrorKind::UnexpectedEof
+            {
+                let fault = fault_of(&error, Moment::Later);
+                let certificate = Some(certificate);
+                return Err(TlsFailure { fault, certificate });
+            }
+        }
+        Ok((stream, certificate))
+    }
+
+    /// A handshake, and whether the server asked for a certificate of ours.
+    async fn shake<S>(
+        &self,
+        stream: S,
+        server: &Host,
+        tls: &Tls,
+    ) -> Result<(TlsStream<S>, Certificate, bool), TlsFailure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let name = match server {
             Host::Name(name) => ServerName::try_from(name.clone()),
             Host::Ip(addr, _) => Ok(ServerName::from(*addr)),
@@ -133,10 +202,10 @@ impl Net {
                     fault: Fault::target("tls.certificate", "certificate is malformed"),
                     certificate: None,
                 })?;
-                Ok((stream, certificate))
+                Ok((stream, certificate, seen.held().asked))
             }
             Err(error) => {
-                let certificate = Certificate::of(provider, &seen.take());
+                let certificate = Certificate::of(provider, &seen.held().chain);
                 let fault = failed(&error, certificate.as_ref(), server, self.clock.now().wall);
                 Err(TlsFailure { fault, certificate })
             }
@@ -245,10 +314,7 @@ impl TlsCache {
         system_roots: &mut Option<Arc<RootCertStore>>,
     ) -> Result<Tls, TlsConfigError> {
         let (roots, pinned) = match &settings.ca {
-            Some(file) => {
-                let certificates = pem::certificates(file)?;
-                (Arc::new(pem::roots(file, &certificates)?), certificates)
-            }
+            Some(file) => trusted(file)?,
             None => (
                 system_roots
                     .get_or_insert_with(|| Arc::new(pem::system_roots()))
@@ -256,28 +322,17 @@ impl TlsCache {
                 Vec::new(),
             ),
         };
-        let authorities = WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone())
-            .build()
-            .map_err(|e| TlsConfigError::new(format!("no certificate can be verified: {e}")))?;
         let verifier = Arc::new(Verifier {
-            authorities,
+            authorities: authorities(&self.provider, roots)?,
             pinned,
             insecure: settings.insecure,
         });
         let builder = ClientConfig::builder_with_details(self.provider.clone(), self.time.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|e| TlsConfigError::new(format!("TLS cannot be set up: {e}")))?
+            .map_err(|e| no_tls(&e))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let mut config = match &settings.client_cert {
-            None => builder.with_no_client_auth(),
-            Some(ClientCert { cert, key }) => {
-                let (chain, private) = (pem::certificates(cert)?, pem::key(key)?);
-                builder
-                    .with_client_auth_cert(chain, private)
-                    .map_err(|e| pem::mismatch(cert, key, &e))?
-            }
-        };
+        let mut config = identified(builder, settings.client_cert.as_ref())?;
         config.alpn_protocols.clone_from(&settings.alpn);
         if !RESUMPTION {
             config.resumption = Resumption::disabled();
@@ -286,6 +341,43 @@ impl TlsCache {
             connector: TlsConnector::from(Arc::new(config)),
         })
     }
+}
+
+/// The certificates of `file`: as authorities, and as they are.
+fn trusted(file: &Path) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), TlsConfigError> {
+    let certificates = pem::certificates(file)?;
+    Ok((Arc::new(pem::roots(file, &certificates)?), certificates))
+}
+
+fn authorities(
+    provider: &Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+) -> Result<Arc<WebPkiServerVerifier>, TlsConfigError> {
+    WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|e| TlsConfigError::new(format!("no certificate can be verified: {e}")))
+}
+
+/// The configuration with our own certificate, where there is one.
+fn identified(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    client: Option<&ClientCert>,
+) -> Result<ClientConfig, TlsConfigError> {
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(ClientCert { cert, key }) => {
+            let (chain, private) = (pem::certificates(cert)?, pem::key(key)?);
+            builder
+                .with_client_auth_cert(chain, private)
+                .map_err(|e| pem::mismatch(cert, key, &e))?
+        }
+    };
+    config.client_auth_cert_resolver = Arc::new(Identity(config.client_auth_cert_resolver));
+    Ok(config)
+}
+
+fn no_tls(error: &rustls::Error) -> TlsConfigError {
+    TlsConfigError::new(format!("TLS cannot be set up: {error}"))
 }
 
 /// The clock, as rustls asks for it.
@@ -304,17 +396,21 @@ impl TimeProvider for Time {
     }
 }
 
-/// The chain that the peer of the running handshake showed.
+/// What the peer of the running handshake did.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<CertificateDer<'static>>>>);
+struct Seen(Arc<Mutex<Deeds>>);
+
+#[derive(Default)]
+struct Deeds {
+    /// The chain that it showed.
+    chain: Vec<CertificateDer<'static>>,
+    /// It asked for a certificate of ours.
+    asked: bool,
+}
 
 impl Seen {
-    fn put(&self, chain: Vec<CertificateDer<'static>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
-    }
-
-    fn take(&self) -> Vec<CertificateDer<'static>> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn held(&self) -> MutexGuard<'_, Deeds> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -322,6 +418,22 @@ tokio::task_local! {
     /// Set while a handshake is polled. One verifier serves all handshakes of a configuration, and rustls drops the
     /// chain when the verdict is bad.
     static SEEN: Seen;
+}
+
+/// Our certificate, or none; notes that the peer asked for it.
+#[derive(Debug)]
+struct Identity(Arc<dyn ResolvesClientCert>);
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // Outside of a handshake of ours nobody wants to know.
+        let _unset = SEEN.try_with(|seen| seen.held().asked = true);
+        self.0.resolve(hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.has_certs()
+    }
 }
 
 #[derive(Debug)]
@@ -363,7 +475,7 @@ impl ServerCertVerifier for Verifier {
         // Outside of `Net::handshake` nobody wants to know.
         let _unset = SEEN.try_with(|seen| {
             let chain = std::iter::once(end_entity).chain(intermediates);
-            seen.put(chain.map(|der| der.clone().into_owned()).collect());
+            seen.held().chain = chain.map(|der| der.clone().into_owned()).collect();
         });
         if self.insecure {
             return Ok(ServerCertVerified::assertion());

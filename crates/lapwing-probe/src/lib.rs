@@ -34,8 +34,11 @@ pub trait Probe: Send + Sync + 'static {
 pub struct Kind {
     pub info: &'static KindInfo,
     /// Builds the probe, or gives every error of the options at once.
-    pub parse: fn(&Target, &Options) -> Result<Box<dyn Probe>, Vec<OptionError>>,
+    pub parse: Parse,
 }
+
+/// Builds a probe of a target, or gives every error of its options at once.
+pub type Parse = fn(&Target, &Options) -> Result<Box<dyn Probe>, Vec<OptionError>>;
 
 /// A boxed future of this crate.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,16 +4,16 @@
 
 mod pages;
 
-use std::{future::Future, io, pin::Pin, sync::Arc};
+use std::{future::Future, io, path::PathBuf, pin::Pin, sync::Arc};
 
 use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use lapwing_api::shapes::StatusShape;
+use lapwing_api::shapes::{RestoreShape, StatusShape};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -23,6 +23,9 @@ use tokio::{
 pub trait Source: Send + Sync + 'static {
     /// Everything at a glance; None while the engine is stopping.
     fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>>;
+
+    /// Begins anew on the data of the backup in `from`; a sentence on what was done, or why not.
+    fn restore(&self, from: PathBuf) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>>;
 
     /// True when the engine answers. Costs the same however much is watched.
     fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
@@ -38,6 +41,11 @@ pub fn router(source: Arc<dyn Source>) -> Router {
         .route("/healthz", get(health))
         .fallback(unknown)
         .with_state(source)
+}
+
+/// The routes of the Unix socket: those of everybody, and the commands of whoever may open it.
+pub fn local_router(source: Arc<dyn Source>) -> Router {
+    Router::new().route("/api/v1/restore", post(restore)).with_state(Arc::clone(&source)).merge(router(source))
 }
 
 /// Serves `router` on a TCP listener until `stop` turns true. Requests under way are finished.
@@ -80,6 +88,13 @@ async fn json(State(source): State<Arc<dyn Source>>) -> Response {
 /// Healthy when the engine answers: a watchdog or a load balancer asks here.
 async fn health(State(source): State<Arc<dyn Source>>) -> Response {
     if source.alive().await { plain(StatusCode::OK, "ok\n".to_owned()) } else { stopping() }
+}
+
+async fn restore(State(source): State<Arc<dyn Source>>, Json(order): Json<RestoreShape>) -> Response {
+    match source.restore(order.from.into()).await {
+        Ok(done) => plain(StatusCode::OK, done),
+        Err(why) => plain(StatusCode::CONFLICT, why),
+    }
 }
 
 async fn unknown() -> Response {

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 pub mod config;
 mod echo;
+mod local;
 mod notify;
 mod reference;
 mod report;
@@ -64,9 +65,9 @@ enum Command {
     /// An echo server, to measure lines with
     #[command(subcommand)]
     Echo(echo::EchoCommand),
-    /// Copy the data folder to a new folder, while the daemon runs
+    /// Copy all data into one file, while the daemon runs
     Backup(backup::BackupArgs),
-    /// Put a backup back in place
+    /// Put a backup back in place, also under a running daemon
     Restore(backup::RestoreArgs),
     /// Write the reference pages (for Lapwing's own documentation)
     #[command(hide = true)]
@@ -124,7 +125,9 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code.into(),
         Err(failure) => {
-            out::complain(&format!("lapwing: {}\n", failure.text.trim_end()));
+            // A list of errors with their places needs no name before it.
+            let name = if failure.text.starts_with("error") || failure.text.starts_with('\u{1b}') { "" } else { "lapwing: " };
+            out::complain(&format!("{name}{}\n", failure.text.trim_end()));
             failure.code.into()
         }
     }

@@ -3,6 +3,7 @@
 
 mod command_line;
 mod diagnostic;
+mod effective;
 mod environment;
 mod file;
 mod hosts;
@@ -25,7 +26,7 @@ mod vocabulary;
 pub use command_line::{Check, checks};
 pub use diagnostic::Report;
 pub use environment::Environment;
-pub use locate::locate;
+pub use locate::{default_path, locate};
 pub use schema::schema;
 
 use std::{
@@ -73,7 +74,10 @@ pub struct Loaded {
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Loaded");
-        shown.field("source", &self.source).field("fingerprint", &self.fingerprint).field("plan", &self.plan);
+        shown
+            .field("source", &self.source)
+            .field("fingerprint", &self.fingerprint)
+            .field("plan", &self.plan);
         shown.finish_non_exhaustive()
     }
 }
@@ -82,8 +86,16 @@ impl Loaded {
     /// How many monitors the series belong to.
     pub fn monitor_count(&self) -> usize {
         // The series of a monitor stand together.
-        let starts = self.plan.series.windows(2).filter(|pair| !Arc::ptr_eq(&pair[0].monitor, &pair[1].monitor));
-        if self.plan.series.is_empty() { 0 } else { starts.count() + 1 }
+        let starts = self
+            .plan
+            .series
+            .windows(2)
+            .filter(|pair| !Arc::ptr_eq(&pair[0].monitor, &pair[1].monitor));
+        if self.plan.series.is_empty() {
+            0
+        } else {
+            starts.count() + 1
+        }
     }
 }
 
@@ -143,14 +155,22 @@ fn read<T>(
     let mut reading = Reading::new(env, &sources);
     let file = file::read(&mut reading);
     let system = TimeZone::system();
-    let zone = file.defaults.timezone.as_ref().map_or_else(|| system.clone(), |(_, zone)| zone.clone());
+    let zone = file
+        .defaults
+        .timezone
+        .as_ref()
+        .map_or_else(|| system.clone(), |(_, zone)| zone.clone());
     let (notifiers, policies) = notify::build(&mut reading, &file.notifiers);
     let mut planner = Planner::new(&file.defaults, &system, &file.notifier_names);
     let mut planned = Vec::new();
     // What a broken file seems to say would be told as errors that it does not have.
     if !file.broken {
         options::check_defaults(&mut reading, &file.defaults.options);
-        planned.extend(file.monitors.iter().map(|monitor| planner.add(&mut reading, monitor)));
+        planned.extend(
+            file.monitors
+                .iter()
+                .map(|monitor| planner.add(&mut reading, monitor)),
+        );
         ports(&mut reading, &file.tables);
     }
     let (series, probers) = (planner.series, planner.probers);
@@ -162,7 +182,11 @@ fn read<T>(
     let lists = reading.done()?;
     let kept = keep(&file, &planned);
     let loaded = Loaded {
-        plan: Plan { series, notifiers: policies, zone: Some(zone) },
+        plan: Plan {
+            series,
+            notifiers: policies,
+            zone: Some(zone),
+        },
         probers: Arc::new(probers),
         notifiers,
         alert_files: notify::files(&file.notifiers),
@@ -192,29 +216,48 @@ pub fn notifier_options(path: &Path, env: &Environment, name: &str) -> Result<Op
     let mut reading = Reading::new(env, &sources);
     let file = file::read_notifier(&mut reading, name);
     if !file.notifier_names.iter().any(|n| &**n == name) {
-        let wanted = At { value: name.to_owned(), place: Place::NONE };
+        let wanted = At {
+            value: name.to_owned(),
+            place: Place::NONE,
+        };
         plan::unknown_notifier(&mut reading, &wanted, &file.notifier_names);
     }
     reading.done()?;
     let found = file.notifiers.first();
-    let options = found.map(|n| n.options.iter().map(|o| (o.name.as_str(), o.value.clone())).collect());
+    let options = found.map(|n| {
+        n.options
+            .iter()
+            .map(|o| (o.name.as_str(), o.value.clone()))
+            .collect()
+    });
     Ok(options.unwrap_or_default())
 }
 
 fn folder_of(path: &Path) -> &Path {
-    if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
+    if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(Path::new(""))
+    }
 }
 
 fn sources(path: &Path) -> Result<Vec<Source>, Report> {
-    let unreadable = |path: &Path, why: &str| Report::one(format!("{} cannot be read: {why}", path.display()), None);
+    let unreadable =
+        |path: &Path, why: &str| Report::one(format!("{} cannot be read: {why}", path.display()), None);
     let files = locate::files(path).map_err(|error| unreadable(path, &locate::reason(&error)))?;
     if files.is_empty() {
         let hint = "\"lapwing config init\" writes one to start from".to_owned();
-        return Err(Report::one(format!("the folder {} holds no *.toml", path.display()), Some(hint)));
+        return Err(Report::one(
+            format!("the folder {} holds no *.toml", path.display()),
+            Some(hint),
+        ));
     }
     let read = |path: PathBuf| match file::text_of(&path) {
         // A mark that some editors put at the beginning.
-        Ok(text) => Ok(Source { text: text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text), path }),
+        Ok(text) => Ok(Source {
+            text: text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text),
+            path,
+        }),
         Err(why) => Err(unreadable(&path, &why)),
     };
     files.into_iter().map(read).collect()
@@ -222,17 +265,26 @@ fn sources(path: &Path) -> Result<Vec<Source>, Report> {
 
 /// The page and the echo server cannot have one port.
 fn ports(reading: &mut Reading<'_>, tables: &Tables) {
-    let (Some(web), Some(echo)) = (web(tables), &tables.echo) else { return };
+    let (Some(web), Some(echo)) = (web(tables), &tables.echo) else {
+        return;
+    };
     let Some(echo_addr) = echo.value else { return };
     let same = web.ip() == echo_addr.ip() || web.ip().is_unspecified() || echo_addr.ip().is_unspecified();
     if web.port() != 0 && web.port() == echo_addr.port() && same {
         let message = format!("the status page already listens on {web}");
-        reading.error(echo.place, message, "the echo server's usual port is 7007".to_owned());
+        reading.error(
+            echo.place,
+            message,
+            "the echo server's usual port is 7007".to_owned(),
+        );
     }
 }
 
 fn web(tables: &Tables) -> Option<SocketAddr> {
-    tables.web.as_ref().map_or_else(|| Some((Ipv4Addr::LOCALHOST, WEB_PORT).into()), |web| web.value)
+    tables
+        .web
+        .as_ref()
+        .map_or_else(|| Some((Ipv4Addr::LOCALHOST, WEB_PORT).into()), |web| web.value)
 }
 
 fn store(tables: &Tables, folder: &Path, env: &Environment) -> Store {
@@ -251,7 +303,10 @@ fn store(tables: &Tables, folder: &Path, env: &Environment) -> Store {
 
 fn log(tables: &Tables) -> Log {
     Log {
-        level: tables.level.and_then(|l| l.parse().ok()).unwrap_or(tracing::Level::INFO),
+        level: tables
+            .level
+            .and_then(|l| l.parse().ok())
+            .unwrap_or(tracing::Level::INFO),
         format: match tables.format {
             Some("json") => LogFormat::Json,
             Some("journald") => LogFormat::Journald,
@@ -265,7 +320,11 @@ fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     sources.fold(0xcbf2_9ce4_8422_2325, |hash, source| {
         let name = source.path.file_name().unwrap_or_default().as_encoded_bytes();
-        let bytes = name.iter().chain(b"\0").chain(source.text.as_bytes()).chain(b"\0");
+        let bytes = name
+            .iter()
+            .chain(b"\0")
+            .chain(source.text.as_bytes())
+            .chain(b"\0");
         bytes.fold(hash, |hash, byte| step(hash, *byte))
     })
 }

@@ -19,16 +19,18 @@ use crate::{engine::Message, recorder::Outlet};
 /// A message that waited longer than this says when it happened.
 const LATE: Duration = Duration::from_secs(60);
 
-/// The notifiers of the running plan.
-pub type Notifiers = Arc<RwLock<Arc<BTreeMap<String, Arc<Built>>>>>;
+/// Who is told, and on which clock: part of the running plan.
+pub struct Told {
+    pub notifiers: BTreeMap<String, Arc<Built>>,
+    pub zone: TimeZone,
+}
 
 /// Shows events in the log and hands messages to notifiers.
 pub struct Courier {
     pub net: Net,
     pub runtime: Handle,
     pub engine: mpsc::Sender<Message>,
-    pub notifiers: Notifiers,
-    pub zone: TimeZone,
+    pub told: Arc<RwLock<Arc<Told>>>,
 }
 
 impl Outlet for Courier {
@@ -43,15 +45,15 @@ impl Outlet for Courier {
     }
 
     fn deliver(&self, delivery: Delivery) {
-        let notifiers = Arc::clone(&self.notifiers.read().unwrap_or_else(PoisonError::into_inner));
-        let Some(built) = notifiers.get(&*delivery.notifier).cloned() else {
+        let told = Arc::clone(&self.told.read().unwrap_or_else(PoisonError::into_inner));
+        let Some(built) = told.notifiers.get(&*delivery.notifier).cloned() else {
             return self.settle(delivery.number, Receipt::Failed {
                 retry: Retry::Never,
                 message: format!("the notifier {} is no longer configured", delivery.notifier),
                 maybe_arrived: false,
             });
         };
-        let letter = letter(&delivery, self.net.clock(), &self.zone);
+        let letter = letter(&delivery, self.net.clock(), &told.zone);
         let (net, engine) = (self.net.clone(), self.engine.clone());
         self.runtime.spawn(async move {
             let receipt = carry(&built, &letter, &net, &delivery).await;

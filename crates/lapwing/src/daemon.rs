@@ -18,18 +18,18 @@ use lapwing_net::Net;
 use lapwing_store::{Class, DataDir, DiskHistory, DiskLedger, History, Point, Wanted, book};
 use tokio::{
     runtime::Handle,
-    signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Semaphore, mpsc, oneshot},
 };
 use tracing::{error, info, warn};
 
 use crate::{
     clock::SystemClock,
     config::{self, Environment, Loaded},
-    courier::{Courier, Notifiers},
+    courier::{Courier, Told},
     engine::{Engine, Message, QUEUE},
     hands::{Hands, Meter},
-    listeners::{Listeners, StatusSource},
+    listeners::{Listeners, RestoreOrder, StatusSource},
     recorder::{self, Retention, full},
     telemetry::LogLevel,
 };
@@ -57,49 +57,75 @@ struct Memory {
 }
 
 impl Daemon {
-    /// Watches until SIGTERM or SIGINT. SIGHUP reads the configuration again.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// Watches until SIGTERM or SIGINT. SIGHUP reads the configuration again; `lapwing restore` begins anew on other data.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
+        while let Next::Again = self.watch(&mut signals).await? {
+            info!("beginning anew on the restored data");
+        }
+        info!("stopped in good order");
+        Ok(())
+    }
+
+    /// One life of the engine on one set of data.
+    async fn watch(&mut self, signals: &mut Signals) -> anyhow::Result<Next> {
         let memory = self.remember()?;
         let mut listeners = Listeners::bind(&self.loaded, memory.dir.path(), &self.clock).await?;
         let lookout = self.look_out(&memory)?;
-        let notifiers: Notifiers = Arc::new(RwLock::new(Arc::new(self.loaded.notifiers.clone())));
         let (queue, inbox) = mpsc::channel(QUEUE);
-        let meter = Arc::new(Meter::default());
-        let at_once = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16);
-        let places = Arc::new(tokio::sync::Semaphore::new(at_once * 3 / 4));
-        let hands = |loaded: &Loaded| {
-            let probers = loaded.probers.clone();
-            Hands::new(self.net.clone(), probers, queue.clone(), Arc::clone(&places), Arc::clone(&meter))
-        };
-        let courier = Courier {
+        let places = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16) * 3 / 4;
+        let desk = Desk {
             net: self.net.clone(),
-            runtime: Handle::current(),
-            engine: queue.clone(),
-            notifiers: Arc::clone(&notifiers),
-            zone: self.loaded.plan.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC),
+            queue,
+            told: Arc::new(RwLock::new(told(&self.loaded))),
+            places: Arc::new(Semaphore::new(places)),
+            meter: Arc::default(),
         };
-        let retention = Retention { raw: self.loaded.store.raw, max_size: self.loaded.store.max_size };
         let (recorder, threads) = recorder::start(
             Arc::clone(&memory.ledger) as _,
             Arc::clone(&memory.history) as _,
             Arc::clone(&self.clock) as _,
-            courier,
-            retention,
+            desk.courier(),
+            Retention { raw: self.loaded.store.raw, max_size: self.loaded.store.max_size },
         )?;
-        let dropped = Arc::clone(&recorder.dropped);
-        let source = StatusSource { engine: queue.clone(), clock: Arc::clone(&self.clock) as _, meter: Arc::clone(&meter), dropped };
-        listeners.serve(Arc::new(source));
-        let engine =
-            Engine { lookout, clock: Arc::clone(&self.clock) as _, hands: hands(&self.loaded), recorder, queue: inbox };
+        let (orders, mut ordered) = mpsc::channel(1);
+        listeners.serve(Arc::new(StatusSource {
+            engine: desk.queue.clone(),
+            clock: Arc::clone(&self.clock) as _,
+            meter: Arc::clone(&desk.meter),
+            dropped: Arc::clone(&recorder.dropped),
+            orders,
+        }));
+        let hands = desk.hands(&self.loaded);
+        let engine = Engine { lookout, clock: Arc::clone(&self.clock) as _, hands, recorder, queue: inbox };
         let engine = tokio::spawn(engine.run());
         self.greet(&listeners, memory.dir.path());
-        self.obey(&queue, &notifiers, &mut listeners, &hands).await?;
-        stop(&queue, engine).await;
-        listeners.close().await;
+        let order = self.obey(signals, &desk, &mut listeners, &mut ordered).await;
+        stop(&desk.queue, engine).await;
         tokio::task::spawn_blocking(move || threads.join()).await?;
         drop(memory);
-        info!("stopped in good order");
-        Ok(())
+        let next = match order {
+            None => Next::Stop,
+            Some(order) => {
+                self.restore(order);
+                Next::Again
+            }
+        };
+        listeners.close().await;
+        Ok(next)
+    }
+
+    /// Puts a backup in the place of the data, which nobody holds now. On failure the data stays as it is.
+    fn restore(&self, order: RestoreOrder) {
+        let (from, to) = (order.from, &self.loaded.store.path);
+        let now = self.clock.now().wall;
+        let done = crate::backup_file::restore(&from, to, now).map_err(|failed| full(&*failed));
+        match &done {
+            Ok(text) => info!("{text}"),
+            Err(failed) => error!("nothing is restored, the data stays as it is: {failed}"),
+        }
+        // Whoever asked may be gone; the log tells it too.
+        drop(order.reply.send(done));
     }
 
     fn remember(&self) -> anyhow::Result<Memory> {
@@ -147,55 +173,103 @@ impl Daemon {
         }
     }
 
-    /// Waits for signals. Comes back when it is time to stop.
+    /// Waits for signals and orders. Comes back when it is time to stop, or with the order to begin anew.
     async fn obey(
-        &self,
-        queue: &mpsc::Sender<Message>,
-        notifiers: &Notifiers,
+        &mut self,
+        signals: &mut Signals,
+        desk: &Desk,
         listeners: &mut Listeners,
-        hands: &(impl Fn(&Loaded) -> Hands + Sync),
-    ) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        orders: &mut mpsc::Receiver<RestoreOrder>,
+    ) -> Option<RestoreOrder> {
         loop {
             tokio::select! {
-                _ = terminate.recv() => { info!("SIGTERM: stopping"); return Ok(()) }
-                _ = interrupt.recv() => { info!("SIGINT: stopping"); return Ok(()) }
-                _ = hangup.recv() => self.reload(queue, notifiers, listeners, hands).await,
+                _ = signals.terminate.recv() => { info!("SIGTERM: stopping"); return None }
+                _ = signals.interrupt.recv() => { info!("SIGINT: stopping"); return None }
+                _ = signals.hangup.recv() => self.reload(desk, listeners).await,
+                Some(order) = orders.recv() => return Some(order),
             }
         }
     }
 
     /// Applies a changed configuration. A bad one changes nothing and says why.
-    async fn reload(
-        &self,
-        queue: &mpsc::Sender<Message>,
-        notifiers: &Notifiers,
-        listeners: &mut Listeners,
-        hands: &(impl Fn(&Loaded) -> Hands + Sync),
-    ) {
+    async fn reload(&mut self, desk: &Desk, listeners: &mut Listeners) {
         let (path, environment) = (self.path.clone(), self.environment.clone());
         let loading = tokio::task::spawn_blocking(move || config::load(&path, &environment));
-        let loaded = match loading.await {
+        let mut loaded = match loading.await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(report)) => return error!("the changed configuration is not applied:\n{report}"),
             Err(bug) => return error!(error = %full(&bug), "the changed configuration is not applied"),
         };
-        if loaded.store.path != self.loaded.store.path {
-            warn!("[store] path changes at the next start; until then the data stays in {}", self.loaded.store.path.display());
+        if loaded.store != self.loaded.store {
+            warn!("changes of [store] are applied at the next start; the data stays in {}", self.loaded.store.path.display());
+            loaded.store = self.loaded.store.clone();
         }
         self.log.apply(&loaded.log);
-        *notifiers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.notifiers.clone());
+        *desk.told.write().unwrap_or_else(PoisonError::into_inner) = told(&loaded);
         if let Err(failed) = listeners.rebind(&loaded, &self.clock).await {
             error!(error = %full(&*failed), "a listener of the changed configuration cannot be opened; the rest is applied");
         }
-        let series = loaded.plan.series.len();
+        let plan = loaded.plan.clone();
+        let series = plan.series.len();
         // The engine is gone only when everything ends.
-        drop(queue.send(Message::Hands(Box::new(hands(&loaded)))).await);
-        drop(queue.send(Message::Input(Box::new(Input::Plan(loaded.plan)))).await);
-        info!("configuration applied: watching {series} series");
+        drop(desk.queue.send(Message::Hands(Box::new(desk.hands(&loaded)))).await);
+        drop(desk.queue.send(Message::Input(Box::new(Input::Plan(plan)))).await);
+        self.loaded = loaded;
+        info!("configuration applied: watching {}", count(series, "series", "series"));
     }
+}
+
+/// The signals that the daemon obeys, listened to from first to last.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// What follows a life of the engine.
+enum Next {
+    Stop,
+    Again,
+}
+
+/// What one life of the engine shares, and the hands that it is given.
+struct Desk {
+    net: Net,
+    queue: mpsc::Sender<Message>,
+    told: Arc<RwLock<Arc<Told>>>,
+    places: Arc<Semaphore>,
+    meter: Arc<Meter>,
+}
+
+impl Desk {
+    fn hands(&self, loaded: &Loaded) -> Hands {
+        let probers = Arc::clone(&loaded.probers);
+        Hands::new(self.net.clone(), probers, self.queue.clone(), Arc::clone(&self.places), Arc::clone(&self.meter))
+    }
+
+    fn courier(&self) -> Courier {
+        Courier {
+            net: self.net.clone(),
+            runtime: Handle::current(),
+            engine: self.queue.clone(),
+            told: Arc::clone(&self.told),
+        }
+    }
+}
+
+fn told(loaded: &Loaded) -> Arc<Told> {
+    let zone = loaded.plan.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
+    Arc::new(Told { notifiers: loaded.notifiers.clone(), zone })
 }
 
 fn count(n: usize, one: &str, many: &str) -> String {

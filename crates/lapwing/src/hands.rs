@@ -31,7 +31,9 @@ pub struct Hands {
 
 impl std::fmt::Debug for Hands {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hands").field("probers", &self.probers.len()).finish_non_exhaustive()
+        f.debug_struct("Hands")
+            .field("probers", &self.probers.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,16 +46,26 @@ impl Hands {
         places: Arc<Semaphore>,
         meter: Arc<Meter>,
     ) -> Self {
-        Self { net, probers, engine, places, meter }
+        Self {
+            net,
+            probers,
+            engine,
+            places,
+            meter,
+        }
     }
 
     /// Starts a probe that was due at `slot`. Its result comes back as an input.
     pub fn probe(&self, series: &Series, run: RunId, slot: Mono) {
-        let Some(prober) = self.probers.get(&series.key).cloned() else { return };
+        let Some(prober) = self.probers.get(&series.key).cloned() else {
+            return;
+        };
         let (net, engine, meter) = (self.net.clone(), self.engine.clone(), Arc::clone(&self.meter));
         let places = Arc::clone(&self.places);
         tokio::spawn(async move {
-            let Ok(_place) = places.acquire().await else { return };
+            let Ok(_place) = places.acquire().await else {
+                return;
+            };
             meter.started(net.clock().mono().since(slot));
             let observation = prober.observe(&net).await;
             meter.ended();
@@ -79,7 +91,11 @@ pub struct Meter {
 impl Default for Meter {
     fn default() -> Self {
         let late = std::array::from_fn(|_| AtomicU64::default());
-        Self { started: AtomicU64::default(), ended: AtomicU64::default(), late }
+        Self {
+            started: AtomicU64::default(),
+            ended: AtomicU64::default(),
+            late,
+        }
     }
 }
 
@@ -107,7 +123,10 @@ impl Meter {
     /// without a probe are left out.
     pub fn late(&self) -> Vec<(f64, u64)> {
         let counts = self.late.iter().map(|c| c.load(Ordering::Relaxed)).enumerate();
-        counts.filter(|(_, count)| *count > 0).map(|(n, count)| (bound(n) as f64 / 1e3, count)).collect()
+        counts
+            .filter(|(_, count)| *count > 0)
+            .map(|(n, count)| (bound(n) as f64 / 1e3, count))
+            .collect()
     }
 }
 
@@ -125,7 +144,11 @@ pub fn late_ms(late: &[(f64, u64)], share: f64) -> f64 {
 fn bucket(late: Duration) -> usize {
     let us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX).max(1);
     let octave = us.ilog2() as usize;
-    let found = if octave < 3 { us as usize } else { (octave - 2) * 8 + (us >> (octave - 3)) as usize % 8 };
+    let found = if octave < 3 {
+        us as usize
+    } else {
+        (octave - 2) * 8 + (us >> (octave - 3)) as usize % 8
+    };
     found.min(BUCKETS - 1)
 }
 
@@ -143,9 +166,15 @@ mod tests {
 
     #[test]
     fn a_bucket_holds_its_value_and_little_more() {
-        for us in (0..5_000).chain((0..26).map(|n| 1 << n)).chain((3..26).map(|n| (1 << n) - 1)) {
+        for us in (0..5_000)
+            .chain((0..26).map(|n| 1 << n))
+            .chain((3..26).map(|n| (1 << n) - 1))
+        {
             let bound = bound(bucket(Duration::from_micros(us)));
-            assert!(bound >= us && bound <= us.max(1) + us / 8, "{us} us in the bucket up to {bound}");
+            assert!(
+                bound >= us && bound <= us.max(1) + us / 8,
+                "{us} us in the bucket up to {bound}"
+            );
         }
         assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
         assert_eq!(bucket(Duration::from_secs(130)), BUCKETS - 1);

@@ -74,7 +74,7 @@ impl Listeners {
     /// Begins to answer.
     pub fn serve(&mut self, source: Arc<dyn Source>) {
         if let Some(unix) = self.unix.take() {
-            let (router, stop) = (lapwing_web::router(Arc::clone(&source)), self.stop.subscribe());
+            let (router, stop) = (lapwing_web::local_router(Arc::clone(&source)), self.stop.subscribe());
             self.tasks.push(tokio::spawn(async move {
                 if let Err(failed) = lapwing_web::serve_unix(unix, router, stop).await {
                     error!(error = %full(&failed), "the local socket no longer answers");
@@ -198,9 +198,25 @@ pub struct StatusSource {
     pub meter: Arc<Meter>,
     /// Observations that storage could not take.
     pub dropped: Arc<AtomicU64>,
+    pub orders: mpsc::Sender<RestoreOrder>,
+}
+
+/// Begin anew on the data of a backup. The reply is what to tell whoever asked.
+pub struct RestoreOrder {
+    pub from: PathBuf,
+    pub reply: oneshot::Sender<Result<String, String>>,
 }
 
 impl Source for StatusSource {
+    fn restore(&self, from: PathBuf) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+        Box::pin(async move {
+            let (reply, done) = oneshot::channel();
+            let stopping = || "the daemon is stopping".to_owned();
+            self.orders.send(RestoreOrder { from, reply }).await.map_err(|_| stopping())?;
+            done.await.map_err(|_| stopping())?
+        })
+    }
+
     fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();

@@ -4,6 +4,7 @@
 
 #![expect(unreachable_pub, reason = "in a binary, pub says: for the other modules")]
 
+mod backup_file;
 mod cli;
 mod clock;
 mod config;

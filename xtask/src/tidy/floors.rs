@@ -33,6 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "lapwing-term",
         ],
     ),
+    ("lapwing-bench", &[]),
     ("xtask", &[]),
 ];
 
@@ -147,10 +148,10 @@ fn closed(found: &Crate) -> impl Iterator<Item = (&String, &'static str)> {
 }
 
 fn manifest(name: &str) -> String {
-    if name == "xtask" {
-        "xtask/Cargo.toml".to_owned()
-    } else {
-        format!("crates/{name}/Cargo.toml")
+    match name {
+        "xtask" => "xtask/Cargo.toml".to_owned(),
+        "lapwing-bench" => "bench/Cargo.toml".to_owned(),
+        _ => format!("crates/{name}/Cargo.toml"),
     }
 }
 
@@ -195,6 +196,7 @@ mod tests {
             ("lapwing-probe", "lapwing-notify"),
             ("lapwing-term", "lapwing-store"),
             ("lapwing-web", "lapwing"),
+            ("lapwing-bench", "lapwing-core"),
             ("xtask", "lapwing-core"),
         ] {
             let findings = check(&workspace(&[(from, &[to])]));

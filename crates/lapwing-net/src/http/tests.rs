@@ -142,7 +142,8 @@ async fn a_plain_answer_on_both_families() {
         );
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
-            "GET /{SECRET}?key={SECRET} HTTP/1.1\r\nx-key: {SECRET}\r\nhost: {}\r\nuser-agent: lapwing/{version}\r\n\
+            "GET /{SECRET}?key={SECRET} HTTP/1.1\r\nx-key: {SECRET}\r\nhost: {}\r\nconnection: close\r\n\
+             user-agent: lapwing/{version}\r\n\
              accept: */*\r\naccept-encoding: identity\r\n\r\n",
             peer.addr
         );
@@ -252,6 +253,39 @@ async fn every_bad_answer_has_its_code() {
 }
 
 #[tokio::test]
+async fn a_peer_that_speaks_first_is_not_http() {
+    for wait in [true, false] {
+        let peer = Peer::start(move |mut stream, _| async move {
+            if wait {
+                head(&mut stream).await;
+            }
+            stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await.unwrap();
+            gone(&mut stream).await;
+        })
+        .await;
+        let net = net();
+        let stream = net.connect(peer.addr, &Source::Any).await.unwrap();
+        if !wait {
+            stream.readable().await.unwrap();
+        }
+        let asked = exchange::over_connected(stream, &get(url(&peer))).await;
+        let expected = Fault::target("http.malformed", "answer is not HTTP");
+        assert_eq!(asked.err(), Some(expected), "waits for the request: {wait}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_head_with_interim_answers_is_taken() {
+    let fields = format!("x: {}\r\n", "y".repeat(700)).repeat(80);
+    let interim = format!("HTTP/1.1 103 Early Hints\r\n{fields}\r\n");
+    let body = "z".repeat(300_000);
+    let answer = format!("{interim}HTTP/1.1 200 OK\r\n{fields}Content-Length: 300000\r\n\r\n{body}");
+    let peer = answering(answer).await;
+    let response = ask(&get(url(&peer)), &HttpSettings::default()).await.unwrap();
+    assert_eq!((response.status, response.body.len()), (200, 300_000));
+}
+
+#[tokio::test]
 async fn resets_at_each_step() {
     for bytes in [
         "",
@@ -291,6 +325,10 @@ async fn endless_answers_are_cut() {
         (
             "HTTP/1.1 200 ",
             "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+        ),
+        (
+            "HTTP/1.1 102 Processing\r\n",
+            "\r\nHTTP/1.1 102 Processing\r\n",
         ),
         (
             "HTTP/1.1 200 OK\r\n\r\n",
@@ -502,8 +540,12 @@ async fn what_authorizes_us_stays_at_home() {
     let to = format!("http://user:passw0rd@{}/next", other.addr);
     let peer = redirecting(move |_| Some((302, to.clone()))).await;
     let mut request = get(url(&peer));
-    for name in ["Authorization", "cookie", "proxy-authorization", "Host", "x-mine"] {
-        request.headers.push((name.to_owned(), format!("private-{name}")));
+    let private = ["Authorization", "cookie", "proxy-authorization", "Host", "X-Api-Key"];
+    let welcome = ["accept-language", "Content-Type", "User-Agent"];
+    for name in private.iter().chain(&welcome) {
+        request
+            .headers
+            .push(((*name).to_owned(), format!("value-of-{name}")));
     }
     let settings = HttpSettings {
         redirects: 3,
@@ -512,10 +554,12 @@ async fn what_authorizes_us_stays_at_home() {
     let response = ask(&request, &settings).await.unwrap();
     let seen = text(&response).to_ascii_lowercase();
     assert_eq!(response.peer, other.addr);
-    for name in ["authorization", "cookie", "private-host", "passw0rd"] {
+    for name in ["authorization", "cookie", "value-of-host", "x-api-key", "x-key", "passw0rd"] {
         assert!(!seen.contains(name), "{name}: {seen}");
     }
-    assert!(seen.contains("x-mine: private-x-mine"));
+    for name in ["accept-language", "content-type", "user-agent"] {
+        assert!(seen.contains(&format!("{name}: value-of-{name}\r\n")), "{name}: {seen}");
+    }
     assert_eq!(response.url.as_str(), format!("http://{}/next", other.addr));
 }
 

@@ -264,8 +264,12 @@ async fn families_are_kept_apart_and_joined() {
 
 #[test]
 fn what_cannot_be_reached_comes_last() {
+    let clock = Arc::new(Hand::default());
+    let net = Net::with_resolvers(clock.clone(), Vec::new());
     let order = |text: &[&str]| -> Vec<String> {
-        let found = preferred(text.iter().map(|a| a.parse().unwrap()).collect());
+        let found = net
+            .resolver
+            .preferred(text.iter().map(|a| a.parse().unwrap()).collect());
         found.iter().map(ToString::to_string).collect()
     };
     assert_eq!(
@@ -274,6 +278,69 @@ fn what_cannot_be_reached_comes_last() {
     );
     // Link-local without a zone: the connect call refuses it.
     assert_eq!(order(&["fe80::1", "10.0.0.1"]), ["10.0.0.1", "fe80::1"]);
+    // The answer holds for its network for a while; one family alone asks for none.
+    assert_eq!(order(&["2001:db8::2", "2001:db8::1"]), ["2001:db8::2", "2001:db8::1"]);
+    assert_eq!(net.resolver.state().routes.len(), 2);
+    for (_, reached) in net.resolver.state().routes.values_mut() {
+        *reached = !*reached;
+    }
+    for (wait, first) in [(0, "10.0.0.1"), (4, "10.0.0.1"), (1, "::1")] {
+        clock.advance(Duration::from_secs(wait));
+        assert_eq!(order(&["::1", "10.0.0.1"])[0], first, "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_ask_once() {
+    let server = NameServer::start(|name, _| match name {
+        "gone.example" => Reply::Code(ResponseCode::NXDomain),
+        _ => Reply::Found(&["10.0.0.1"], 60),
+    })
+    .await;
+    let net = asking(&[&server]);
+    for (name, total) in [("x.example", 1), ("gone.example", 2)] {
+        let mut all = JoinSet::new();
+        for _ in 0..1000 {
+            let net = net.clone();
+            all.spawn(async move { found(&net, name, Family::V4).await });
+        }
+        for result in all.join_all().await {
+            assert_eq!(result.is_ok(), name == "x.example");
+        }
+        assert_eq!(server.asked(), total, "{name}");
+    }
+    let closed = ClosedPort::udp("127.0.0.1:0");
+    let net = Net::with_resolvers(Arc::new(Hand::default()), vec![closed.addr]);
+    let (a, b) = tokio::join!(fault(&net, "x.example"), fault(&net, "x.example"));
+    assert_eq!((code(&a), &a), ("ours.resolver", &b));
+}
+
+#[tokio::test]
+async fn who_has_more_time_asks_on() {
+    let server = NameServer::start(|_, before| match before {
+        0 => Reply::Silence,
+        _ => Reply::Found(&["10.0.0.1"], 60),
+    })
+    .await;
+    let net = asking(&[&server]);
+    let host = Host::parse("x.example").unwrap();
+    let hasty = net.resolve_within(&host, Family::V4, Duration::from_millis(100));
+    let (hasty, patient) = tokio::join!(hasty, found(&net, "x.example", Family::V4));
+    assert_eq!(code(&hasty.unwrap_err()), "ours.resolver");
+    assert_eq!(patient.unwrap(), ["10.0.0.1"]);
+    // One who leaves in the middle takes nobody along.
+    let server = NameServer::start(|_, before| match before {
+        0 => Reply::Silence,
+        _ => Reply::Found(&["10.0.0.1"], 60),
+    })
+    .await;
+    let net = asking(&[&server]);
+    let mut leaving = Box::pin(found(&net, "x.example", Family::V4));
+    assert!(timeout(Duration::from_millis(50), &mut leaving).await.is_err());
+    let mut staying = Box::pin(found(&net, "x.example", Family::V4));
+    assert!(timeout(Duration::from_millis(1), &mut staying).await.is_err());
+    drop(leaving);
+    assert_eq!(staying.await.unwrap(), ["10.0.0.1"]);
 }
 
 #[tokio::test]

@@ -297,6 +297,53 @@ async fn client_certificates_are_shown() {
 }
 
 #[tokio::test]
+async fn a_verdict_on_our_certificate_is_waited_for() {
+    let (authority, dir, net) = (Authority::new(), tempdir().unwrap(), net());
+    let server = authority.issue(&params(&["a.example"]));
+    let mine = authority.issue(&params(&["me.example"]));
+    let with = TlsSettings {
+        client_cert: Some(ClientCert {
+            cert: file(&dir, "me.pem", &mine.pem),
+            key: file(&dir, "me.key", &mine.key.serialize_pem()),
+        }),
+        ..trusting(&dir, &authority.pem())
+    };
+    let without = TlsSettings {
+        client_cert: None,
+        ..with.clone()
+    };
+    let other = server.strict(&Authority::named("Another"));
+    for (acceptor, settings, expected) in [
+        (server.strict(&authority), &without, "peer sent alert certificate_required (tls.alert)"),
+        (server.strict(&authority), &with, ""),
+        (other, &with, "peer sent alert unknown_ca (tls.alert)"),
+        (server.acceptor(&[]), &without, ""),
+    ] {
+        // Silent after the handshake, so that only an alert can be heard.
+        let peer = Peer::start(move |stream, _| {
+            let acceptor = acceptor.clone();
+            async move {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    gone(&mut stream).await;
+                }
+            }
+        })
+        .await;
+        let tls = net.tls(settings).unwrap();
+        let stream = TcpStream::connect(peer.addr).await.unwrap();
+        let name = Host::parse("a.example").unwrap();
+        let shaken = net.handshake_with_verdict(stream, &name, &tls, Duration::from_secs(1));
+        match shaken.await {
+            Ok(_) => assert_eq!(expected, ""),
+            Err(failure) => {
+                assert_eq!(failure.fault.to_string(), expected);
+                assert!(failure.certificate.is_some());
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn protocols_are_agreed_on() {
     let (authority, dir) = (Authority::new(), tempdir().unwrap());
     let peer = serve(
@@ -403,6 +450,15 @@ fn errors_of_files_name_the_file_and_what_is_wrong() {
         ),
     ] {
         let error = net.tls(&settings).err().unwrap().to_string();
+        assert_eq!(settings.check().unwrap_err().to_string(), error, "known beforehand");
         assert!(error.contains(name) && error.contains(what), "{error}");
     }
+    let good = TlsSettings {
+        ca: Some(file(&dir, "ca.pem", &authority.pem())),
+        ..client(&cert, file(&dir, "one.key", &one.key.serialize_pem()))
+    };
+    assert_eq!(good.check(), Ok(()));
+    assert_eq!(TlsSettings::default().check(), Ok(()));
+    let endless = ca("/dev/zero".into()).check().unwrap_err();
+    assert!(endless.to_string().contains("larger than any"), "{endless}");
 }

@@ -4,10 +4,9 @@
 
 mod exchange;
 mod options;
-mod servers;
 mod text;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use hickory_proto::{
     op::{Message, ResponseCode},
@@ -192,8 +191,8 @@ struct Dns {
 enum Servers {
     /// The one in the target.
     Given(Host, u16),
-    /// Those of the system: the file that names them, and their port.
-    System(PathBuf, u16),
+    /// Those that this machine's configuration names.
+    System,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -216,9 +215,9 @@ impl Probe for Dns {
                     let server = cx.address(host, *port).await?;
                     exchange.ask(server, self.rcode).await?
                 }
-                Servers::System(path, port) => {
-                    let hosts = servers::configured(path)?;
-                    self.ask_in_turn(cx, &mut exchange, &hosts, *port).await?
+                Servers::System => {
+                    let servers = cx.net.name_servers()?;
+                    self.ask_in_turn(cx, &mut exchange, servers).await?
                 }
             };
             cx.leave();
@@ -234,16 +233,14 @@ impl Dns {
         &self,
         cx: &Cx<'_>,
         exchange: &mut Exchange<'_, '_>,
-        hosts: &[Host],
-        port: u16,
+        mut servers: Vec<SocketAddr>,
     ) -> Result<Answer, Fault> {
         // Ends before the run is cut off at its deadline: that would read as the target's silence.
         let reserve = (cx.settings.timeout / 20).min(Duration::from_millis(50));
-        let hosts: Vec<_> = hosts.iter().filter(|host| allowed(cx, host)).collect();
+        servers.retain(|server| cx.settings.family.allows(server.ip()));
         let (mut unable, mut silent) = (None, Vec::new());
-        for (asked, host) in hosts.iter().enumerate() {
-            let server = cx.address(host, port).await?;
-            let share = cx.remaining().saturating_sub(reserve) / (hosts.len() - asked) as u32;
+        for (asked, server) in servers.iter().copied().enumerate() {
+            let share = cx.remaining().saturating_sub(reserve) / (servers.len() - asked) as u32;
             match tokio::time::timeout(share, exchange.ask(server, self.rcode)).await {
                 Ok(Ok(answer)) if answer.message.metadata.response_code == self.rcode || is_able(&answer) => {
                     return Ok(answer);
@@ -366,10 +363,6 @@ impl Dns {
             format!("expected {how}{}, got {}", listed(&self.expect), listed(found)),
         ))
     }
-}
-
-fn allowed(cx: &Cx<'_>, host: &Host) -> bool {
-    matches!(host, Host::Ip(addr, _) if cx.settings.family.allows(*addr))
 }
 
 /// False for the codes after which a resolver of the system asks the next server.

@@ -71,7 +71,9 @@ const HTTPS_OPTIONS: &[OptionInfo] = &[
         name: "headers",
         ty: OptionType::Pairs,
         default: "",
-        doc: "Headers to send; they replace those of the same name that Lapwing sends by itself.",
+        doc: "Headers to send; they replace those of the same name that Lapwing sends by itself. They may hold secrets, so \
+            a redirect to another scheme, host or port takes along none but Accept, Accept-Language, User-Agent and those \
+            that describe the body (Content-Type, Content-Encoding, Content-Language).",
         example: "{ Accept = \"application/json\" }",
     },
     OptionInfo {
@@ -118,7 +120,8 @@ const HTTPS_OPTIONS: &[OptionInfo] = &[
         name: "max_body",
         ty: OptionType::Text,
         default: "1MiB",
-        doc: "How much of the body is read, at most 64MiB. A longer one passes when the conditions hold for this much.",
+        doc: "How much of the body is read, at most 64MiB. Reading stops there: a longer body passes when \
+            `expect_body` is found in this much or not given (fact http.truncated), else it is down (http.too_large).",
         example: "\"100kB\"",
     },
     OptionInfo {
@@ -126,7 +129,7 @@ const HTTPS_OPTIONS: &[OptionInfo] = &[
         ty: OptionType::Secret,
         default: "",
         doc: "Credentials: \"user:password\" (Basic, RFC 7617) or \"Bearer token\" (RFC 6750). Not sent along to \
-            another host by a redirect.",
+            another scheme, host or port by a redirect.",
         example: "{ file = \"/etc/lapwing/web.auth\" }",
     },
     tls::EXPIRES_WITHIN,
@@ -156,6 +159,12 @@ const FACTS: &[FactInfo] = &[
         unit: "bytes",
         doc: "How much of the body was read.",
         kept: true,
+    },
+    FactInfo {
+        name: "http.truncated",
+        unit: "",
+        doc: "True when the body was longer than `max_body`; reading stopped there.",
+        kept: false,
     },
     FactInfo {
         name: "http.peer",
@@ -198,7 +207,15 @@ const CODES: &[CodeInfo] = &[
     },
     CodeInfo {
         code: "http.malformed",
-        doc: "What came back is not HTTP.",
+        doc: "What came back is not HTTP, or an error of HTTP/2 instead of an answer.",
+    },
+    CodeInfo {
+        code: "http.version",
+        doc: "The server does not speak the version of HTTP that is asked for.",
+    },
+    CodeInfo {
+        code: "http.proxy",
+        doc: "The proxy refused, or is none.",
     },
     CodeInfo {
         code: "http.redirects",
@@ -298,6 +315,9 @@ fn record(cx: &Cx<'_>, response: &HttpResponse) {
     cx.fact("http.status", u32::from(response.status));
     cx.fact("http.version", response.version);
     cx.fact("http.bytes", response.body.len() as u64);
+    if response.truncated {
+        cx.fact("http.truncated", true);
+    }
     cx.fact("http.peer", response.peer.to_string());
     if response.redirects > 0 {
         cx.fact("http.redirects", response.redirects);

@@ -64,7 +64,7 @@ pub(super) static INFO: KindInfo = KindInfo {
         },
         tls::INSECURE,
         tls::CA,
-        tls::NAME,
+        tls::SERVER_NAME,
         OptionInfo {
             name: "close",
             ty: OptionType::Choice(&["reset", "fin"]),
@@ -110,7 +110,8 @@ pub(super) static INFO: KindInfo = KindInfo {
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 pub(super) fn parse(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
-    let mut reader = OptionReader::new(&INFO, options);
+    let options = tls::with_server_name(options);
+    let mut reader = OptionReader::new(&INFO, &options);
     let send = reader.text("send").map(|text| match unescape(&text) {
         Ok(bytes) => bytes,
         Err(why) => {
@@ -121,7 +122,7 @@ pub(super) fn parse(target: &Target, options: &Options) -> Result<Box<dyn Probe>
     let expect = Pattern::option(&mut reader, "expect", Pattern::escaped);
     let with_tls = reader.flag("tls");
     if !with_tls {
-        for name in ["insecure", "ca", "name"]
+        for name in ["insecure", "ca", "server_name"]
             .into_iter()
             .filter(|name| reader.has(name))
             .collect::<Vec<_>>()
@@ -131,7 +132,7 @@ pub(super) fn parse(target: &Target, options: &Options) -> Result<Box<dyn Probe>
         }
     }
     let settings = tls::settings(&mut reader);
-    let name = tls::name(&mut reader);
+    let name = tls::server_name(&mut reader);
     let reset = reader.choice("close") == "reset";
     let (Some(host), Some(port)) = (target.host.clone(), target.port) else {
         return Err(vec![OptionError::new("", "tcp needs a host and a port")]);
@@ -173,12 +174,17 @@ impl Tcp {
         let stream = cx
             .limited("connect", cx.settings.connect_timeout, connecting)
             .await?;
+        let talks = self.send.is_some() || self.expect.is_some();
         match &self.tls {
             Some((name, settings)) => {
-                let (stream, _) = tls::handshake(cx, stream, name, settings).await?;
+                let (stream, _) = if talks {
+                    tls::handshake(cx, stream, name, settings).await?
+                } else {
+                    tls::handshake_alone(cx, stream, name, settings).await?
+                };
                 self.talk(cx, stream).await
             }
-            None if self.send.is_some() || self.expect.is_some() => self.talk(cx, stream).await,
+            None if talks => self.talk(cx, stream).await,
             None => {
                 self.hang_up(&stream);
                 Ok(())

@@ -1,18 +1,14 @@
 //! TLS: shakes hands and judges the certificate; what tcp and https say about certificates stands here too.
 //! Never sends a byte of application data.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{borrow::Cow, path::PathBuf, sync::Arc, time::Duration};
 
 use lapwing_core::{
     kind::{Address, FactInfo, KindInfo, OptionError, OptionInfo, OptionReader, OptionType, Options},
     observation::{Fault, Reason},
     target::{Host, Target},
 };
-use lapwing_net::{Certificate, ClientCert, TlsSettings, TlsStream};
+use lapwing_net::{Certificate, ClientCert, Tls, TlsFailure, TlsSettings, TlsStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -25,15 +21,17 @@ pub(super) static INFO: KindInfo = KindInfo {
     schemes: &["tls"],
     summary: "Shakes hands by TLS and checks the certificate.",
     about: "Up when the handshake succeeds: the certificate is valid today, for this name, and a trusted authority \
-        vouches for it. Degraded when it expires within `expires_within`. No application data is sent. With \
-        `insecure` every certificate passes, and its facts are reported all the same.",
+        vouches for it. Degraded when it expires within `expires_within`. No application data is sent. Where the \
+        server asks for a certificate of ours, its verdict on that is waited for (in TLS 1.3 it comes after the \
+        handshake): a refusal is down. With `insecure` every certificate of the server passes, and its facts are \
+        reported all the same.",
     examples: &[
         "tls://example.com:443",
         "tls://mail.example.com:993?expires_within=30d",
-        "tls://192.0.2.1:443?name=www.example.com",
+        "tls://192.0.2.1:443?server_name=www.example.com",
     ],
     address: Address::HostPort { default: Some(443) },
-    options: &[EXPIRES_WITHIN, NAME, CA, INSECURE, CLIENT_CERT],
+    options: &[EXPIRES_WITHIN, SERVER_NAME, CA, INSECURE, CLIENT_CERT],
     facts: &[
         FACT_EXPIRES_IN,
         FACT_NOT_AFTER,
@@ -57,11 +55,12 @@ pub(super) const EXPIRES_WITHIN: OptionInfo = OptionInfo {
     doc: "Degraded when the certificate expires within this time; \"0s\" turns that off.",
     example: "\"30d\"",
 };
-pub(super) const NAME: OptionInfo = OptionInfo {
-    name: "name",
+pub(super) const SERVER_NAME: OptionInfo = OptionInfo {
+    name: "server_name",
     ty: OptionType::Text,
     default: "",
-    doc: "The name that is asked for (SNI) and that the certificate must carry; unless given, the target's host.",
+    doc: "The name that is asked for (SNI) and that the certificate must carry; unless given, the target's host. \
+        In a target's query `name` says the same.",
     example: "\"www.example.com\"",
 };
 pub(super) const CA: OptionInfo = OptionInfo {
@@ -136,9 +135,10 @@ pub(super) const FACT_SERIAL: FactInfo = FactInfo {
 };
 
 pub(super) fn parse(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
-    let mut reader = OptionReader::new(&INFO, options);
+    let options = with_server_name(options);
+    let mut reader = OptionReader::new(&INFO, &options);
     let expires_within = reader.duration("expires_within").unwrap_or_default();
-    let name = name(&mut reader);
+    let name = server_name(&mut reader);
     let settings = TlsSettings {
         client_cert: client_cert(&mut reader),
         ..settings(&mut reader)
@@ -178,7 +178,7 @@ impl Handshake {
         let stream = cx
             .limited("connect", cx.settings.connect_timeout, connecting)
             .await?;
-        let (mut stream, certificate) = handshake(cx, stream, &self.name, &self.settings).await?;
+        let (mut stream, certificate) = handshake_alone(cx, stream, &self.name, &self.settings).await?;
         judge_expiry(cx, &certificate, self.expires_within);
         // A close alert is a courtesy; the verdict stands whether or not the peer takes it.
         drop(timeout(cx.before_deadline(), stream.shutdown()).await);
@@ -190,14 +190,12 @@ impl Handshake {
 pub(super) fn settings(reader: &mut OptionReader<'_>) -> TlsSettings {
     let insecure = reader.flag("insecure");
     let ca = reader.text("ca").map(PathBuf::from);
-    if let Some(path) = &ca {
-        must_hold(reader, "ca", path, "CERTIFICATE");
-    }
-    TlsSettings {
-        insecure,
+    let settings = TlsSettings {
         ca,
         ..TlsSettings::default()
-    }
+    };
+    check(reader, "ca", &settings);
+    TlsSettings { insecure, ..settings }
 }
 
 /// Reads `client_cert`.
@@ -218,40 +216,41 @@ pub(super) fn client_cert(reader: &mut OptionReader<'_>) -> Option<ClientCert> {
         cert: PathBuf::from(cert),
         key: PathBuf::from(key),
     };
-    must_hold(reader, "client_cert", &found.cert, "CERTIFICATE");
-    must_hold(reader, "client_cert", &found.key, "PRIVATE KEY");
-    Some(found)
+    let settings = TlsSettings {
+        client_cert: Some(found),
+        ..TlsSettings::default()
+    };
+    check(reader, "client_cert", &settings);
+    settings.client_cert
 }
 
-/// Reads `name`.
-pub(super) fn name(reader: &mut OptionReader<'_>) -> Option<Host> {
-    let text = reader.text("name")?;
+/// The options with `name` (the key of a monitor's own name in a configuration) read as `server_name`.
+pub(super) fn with_server_name(options: &Options) -> Cow<'_, Options> {
+    let Some(name) = options.get("name").filter(|_| options.get("server_name").is_none()) else {
+        return Cow::Borrowed(options);
+    };
+    let others = options.names().filter(|other| *other != "name");
+    let others = others.filter_map(|other| Some((other, options.get(other)?.clone())));
+    Cow::Owned(others.chain([("server_name", name.clone())]).collect())
+}
+
+/// Reads `server_name`.
+pub(super) fn server_name(reader: &mut OptionReader<'_>) -> Option<Host> {
+    let text = reader.text("server_name")?;
     match Host::parse(&text) {
         Ok(host) => Some(host),
         Err(error) => {
-            reader.error(OptionError::new("name", format!("name: {}", error.message)));
+            let message = format!("server_name: {}", error.message);
+            reader.error(OptionError::new("server_name", message));
             None
         }
     }
 }
 
-/// The file of an option must be there and hold PEM of that kind; what is inside is read by the first handshake.
-fn must_hold(reader: &mut OptionReader<'_>, option: &'static str, path: &Path, kind: &str) {
-    const LARGEST: u64 = 16 << 20;
-    let mut text = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text));
-    if let Err(error) = read {
-        reader.error(OptionError::new(
-            option,
-            format!("{option}: cannot read {}: {error}", path.display()),
-        ));
-    } else if !String::from_utf8_lossy(&text).contains(&format!("{kind}-----")) {
-        let message = format!(
-            "{option}: {} holds no {} in PEM form",
-            path.display(),
-            kind.to_ascii_lowercase()
-        );
-        reader.error(OptionError::new(option, message));
+/// The files of an option must be there and hold what they should.
+fn check(reader: &mut OptionReader<'_>, option: &'static str, settings: &TlsSettings) {
+    if let Err(error) = settings.check() {
+        reader.error(OptionError::new(option, format!("{option}: {error}")));
     }
 }
 
@@ -265,13 +264,40 @@ pub(super) async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let tls = cx
-        .net
-        .tls(settings)
-        .map_err(|error| Fault::ours("ours.other", error.to_string()))?;
+    let tls = configuration(cx, settings)?;
     cx.enter("tls");
     let done = cx.net.handshake(stream, name, &tls).await;
     cx.leave();
+    recorded(cx, done)
+}
+
+/// As [`handshake`], for those who ask for no more: a server that asked for our certificate is given the time to refuse.
+pub(super) async fn handshake_alone<S>(
+    cx: &Cx<'_>,
+    stream: S,
+    name: &Host,
+    settings: &TlsSettings,
+) -> Result<(TlsStream<S>, Certificate), Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let tls = configuration(cx, settings)?;
+    cx.enter("tls");
+    let most = cx.before_deadline();
+    let done = cx.net.handshake_with_verdict(stream, name, &tls, most).await;
+    cx.leave();
+    recorded(cx, done)
+}
+
+fn configuration(cx: &Cx<'_>, settings: &TlsSettings) -> Result<Arc<Tls>, Fault> {
+    let tls = cx.net.tls(settings);
+    tls.map_err(|error| Fault::ours("ours.other", error.to_string()))
+}
+
+fn recorded<S>(
+    cx: &Cx<'_>,
+    done: Result<(TlsStream<S>, Certificate), TlsFailure>,
+) -> Result<(TlsStream<S>, Certificate), Fault> {
     match done {
         Ok((stream, certificate)) => {
             record(cx, &certificate);

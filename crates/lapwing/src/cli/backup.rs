@@ -1,29 +1,37 @@
 //! `lapwing backup` and `lapwing restore`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lapwing_api::shapes::RestoreShape;
 use lapwing_core::time::Clock;
-use lapwing_store::{DataDir, HISTORY_FILE, History, LEDGER_FILE, Ledger};
 
-use super::{Failure, exit, report::DataArg};
-use crate::{clock::SystemClock, config::Environment, out, recorder::full};
+use super::{
+    Failure, exit,
+    local::{self, Answer},
+    report::DataArg,
+};
+use crate::{backup_file, clock::SystemClock, config::Environment, listeners::SOCKET, out, recorder::full};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  lapwing backup /var/backups/lapwing-2026-11-20")]
+#[command(after_help = "Example:\n  lapwing backup lapwing-2026-11-20.tar\n\nThe daemon may run meanwhile.")]
 pub struct BackupArgs {
-    /// A new folder for the copy
-    #[arg(value_name = "FOLDER")]
+    /// A new file for the copy: a tar archive with both databases
+    #[arg(value_name = "FILE")]
     to: PathBuf,
     #[command(flatten)]
     data: DataArg,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  lapwing restore /var/backups/lapwing-2026-11-20")]
+#[command(after_help = "\
+Example:
+  lapwing restore lapwing-2026-11-20.tar
+
+A running daemon goes over to the restored data by itself. What was there before is kept beside it.")]
 pub struct RestoreArgs {
-    /// A folder that `lapwing backup` has written
-    #[arg(value_name = "FOLDER")]
+    /// A file that `lapwing backup` has written
+    #[arg(value_name = "FILE")]
     from: PathBuf,
     #[command(flatten)]
     data: DataArg,
@@ -31,20 +39,35 @@ pub struct RestoreArgs {
 
 pub fn backup(args: &BackupArgs, environment: &Environment) -> Result<u8, Failure> {
     let folder = args.data.folder(environment)?;
-    let store = |error: &dyn std::error::Error| Failure::usage(full(error));
-    let dir = DataDir::read(&folder).map_err(|e| store(&e))?;
-    std::fs::create_dir_all(&args.to)
-        .map_err(|e| Failure::usage(format!("{} cannot be made: {e}", args.to.display())))?;
-    dir.ledger().map_err(|e| store(&e))?.backup(&args.to.join(LEDGER_FILE)).map_err(|e| store(&e))?;
-    dir.history().map_err(|e| store(&e))?.backup(&args.to.join(HISTORY_FILE)).map_err(|e| store(&e))?;
-    out::print(&format!("{} is copied to {} and verified\n", folder.display(), args.to.display()))?;
+    let size = backup_file::backup(&folder, &args.to).map_err(|e| Failure::usage(full(&*e)))?;
+    let kib = size.div_ceil(1024);
+    out::print(&format!("{} is copied to {} ({kib} KiB) and verified\n", folder.display(), args.to.display()))?;
     Ok(exit::FINE)
 }
 
 pub fn restore(args: &RestoreArgs, environment: &Environment) -> Result<u8, Failure> {
     let folder = args.data.folder(environment)?;
-    let now = SystemClock::new().now().wall;
-    let done = lapwing_store::restore(&args.from, &folder, now).map_err(|e| Failure::usage(full(&e)))?;
-    out::print(&format!("{done:?}\n"))?;
+    let done = match by_the_daemon(&args.from, &folder)? {
+        Some(done) => done,
+        None => {
+            let now = SystemClock::new().now().wall;
+            backup_file::restore(&args.from, &folder, now).map_err(|e| Failure::usage(full(&*e)))?
+        }
+    };
+    out::print(&format!("{done}\n"))?;
     Ok(exit::FINE)
+}
+
+/// Has the running daemon restore and begin anew; None when none runs on the folder.
+fn by_the_daemon(from: &Path, folder: &Path) -> Result<Option<String>, Failure> {
+    let absolute = from
+        .canonicalize()
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", from.display())))?;
+    let order = RestoreShape { from: absolute.to_string_lossy().into_owned() };
+    let body = serde_json::to_vec(&order).map_err(anyhow::Error::from)?;
+    let Some(Answer { success, body }) = local::ask(&folder.join(SOCKET), "POST", "/api/v1/restore", body)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if success { Ok(Some(text)) } else { Err(Failure::usage(text)) }
 }

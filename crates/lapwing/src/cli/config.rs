@@ -43,9 +43,10 @@ pub fn init(path: &Path, force: bool, out: &mut dyn Write) -> Result<u8, Failure
         }
         _ => Failure::usage(format!("{shown} cannot be written: {error}")),
     })?;
-    let run = match path == Path::new("lapwing.toml") {
-        true => "lapwing run".to_owned(),
-        false => format!("lapwing run --config {shown}"),
+    let run = if path == Path::new("lapwing.toml") {
+        "lapwing run".to_owned()
+    } else {
+        format!("lapwing run --config {shown}")
     };
     writeln!(out, "Wrote {shown}: it works as it is. Next:\n  {run}")?;
     Ok(exit::FINE)

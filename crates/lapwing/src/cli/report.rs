@@ -35,6 +35,9 @@ pub struct ReportArgs {
     last: Option<std::time::Duration>,
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     #[command(flatten)]
     data: DataArg,
 }
@@ -99,7 +102,8 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     select(&mut records, &args.monitors)?;
     let runs = book::runs(&ledger).map_err(|e| store(&e))?;
     let shape = ReportShape::new(&records, window, &unwatched(&runs, now), now);
-    let text = match args.format {
+    let format = if args.json { Format::Json } else { args.format };
+    let text = match format {
         Format::Table => report_table::render(&shape, &zone(), out::paint()),
         Format::Classic => report_classic::render(&shape, &zone()),
         Format::Csv => report_csv::render(&shape),

@@ -3,16 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use lapwing_api::shapes::{Reason, SeriesShape, StatusShape, VERSION, counts};
 use lapwing_core::{judge::Standing, state::State, time::{Clock, Wall}};
 use lapwing_store::{DataDir, book};
 use lapwing_term::status_table;
-use tokio::net::UnixStream;
 
-use super::{Failure, exit, report::{DataArg, split_key, zone}};
+use super::{
+    local::{self, Answer},Failure, exit, report::{DataArg, split_key, zone}};
 use crate::{clock::SystemClock, config::Environment, listeners::SOCKET, out};
 
 #[derive(Debug, Args)]
@@ -34,13 +31,9 @@ Examples:
   lapwing status --all
   lapwing status --json | jq '.series[] | select(.state == \"down\")'";
 
-/// Longest answer that is read: a status of a million series.
-const MAX_ANSWER: usize = 1 << 30;
-
 pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failure> {
     let data = args.data.folder(environment)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shape = match runtime.block_on(ask(&data.join(SOCKET)))? {
+    let shape = match ask(&data.join(SOCKET))? {
         Some(shape) => shape,
         None => left_behind(&data)?,
     };
@@ -53,36 +46,17 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failur
 }
 
 /// Asks the daemon; None when none listens.
-async fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
-    use std::io::ErrorKind;
-    let stream = match UnixStream::connect(socket).await {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
-        Err(error) => {
-            let hint = "run this as the user who runs the daemon, or as root";
-            return Err(Failure::usage(format!("{} cannot be reached: {error}; {hint}", socket.display())));
-        }
+fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
+    let Some(Answer { success, body }) = local::ask(socket, "GET", "/api/v1/status", Vec::new())? else {
+        return Ok(None);
     };
-    let broken = |what: &str, error: &dyn std::fmt::Display| Failure {
-        code: exit::INTERNAL,
-        text: format!("the daemon {what}: {error}"),
-    };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| broken("does not answer", &e))?;
-    tokio::spawn(connection);
-    let request = hyper::Request::get("/api/v1/status")
-        .header("host", "lapwing")
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| broken("cannot be asked", &e))?;
-    let answer = sender.send_request(request).await.map_err(|e| broken("does not answer", &e))?;
-    if !answer.status().is_success() {
-        return Err(broken("answers with", &answer.status()));
+    let internal = |text: String| Failure { code: exit::INTERNAL, text };
+    if !success {
+        return Err(internal(format!("the daemon says: {}", String::from_utf8_lossy(&body).trim())));
     }
-    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    let body = body.map_err(|e| broken("ended its answer early", &e))?.to_bytes();
-    let shape = serde_json::from_slice(&body)
-        .map_err(|e| broken("is of another version, whose answer cannot be read; restart it", &e))?;
+    let shape = serde_json::from_slice(&body).map_err(|e| {
+        internal(format!("the daemon is of another version, whose answer cannot be read; restart it: {e}"))
+    })?;
     Ok(Some(shape))
 }
 

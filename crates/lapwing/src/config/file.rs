@@ -66,7 +66,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(good).matches('\n').count() + 1;
         format!("it is not UTF-8 text (line {line})")
     })
 }
@@ -143,7 +143,7 @@ fn read_root(reading: &mut Reading<'_>, file: u32, root: &DeTable<'_>, plan: &mu
                 plan.defaults = read_defaults(reading, file, table);
             }
             ("monitor", DeValue::Array(items)) => {
-                for item in items.iter() {
+                for item in items {
                     let header = Place::new(file, &item.span());
                     match item.get_ref() {
                         DeValue::Table(table) => add_monitor(reading, header, table, plan, seen),
@@ -281,7 +281,7 @@ fn read_table(
             ("web", _) => tables.web = listen(reading, node, key).map(|value| At { value, place: at }),
             ("echo", _) => tables.echo = listen(reading, node, key).map(|value| At { value, place: at }),
             ("store", "path") => {
-                tables.store_path = reading.text(node, key).map(|value| At { value, place: at })
+                tables.store_path = reading.text(node, key).map(|value| At { value, place: at });
             }
             ("store", "raw") => tables.raw = raw(reading, node, key),
             ("store", _) => tables.max_size = size(reading, node, key),

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use lapwing_core::target::{MAX_TARGETS, TargetError, expand_host};
+use lapwing_core::target::{Host, MAX_TARGETS, TargetError, expand_host};
 
 use super::{
     diagnostic::{At, Place, Source},
@@ -50,6 +50,9 @@ impl Hosts {
             return Err(TargetError::new(format!("\"{entry}\" is a URL, not a host")).hint(hint));
         }
         let mut found = expand_host(entry)?;
+        if let Some(first) = found.first() {
+            Host::parse(first)?;
+        }
         if self.hosts.len() + found.len() > MAX_TARGETS {
             let message = format!("a monitor has at most {MAX_TARGETS} targets");
             return Err(TargetError::new(message).hint("split it over several monitors"));
@@ -98,9 +101,10 @@ fn list(reading: &mut Reading<'_>, hosts: &mut Hosts, path: &str, at: Place) {
             continue;
         }
         let place = Place::new(number, &(start..start + entry.len()));
-        let added = match entry.starts_with('@') {
-            true => Err(TargetError::new("a list does not hold another list").hint("name both in hosts")),
-            false => hosts.add(entry, place),
+        let added = if entry.starts_with('@') {
+            Err(TargetError::new("a list does not hold another list").hint("name both in hosts"))
+        } else {
+            hosts.add(entry, place)
         };
         if let Err(error) = added {
             reading.error(place, error.message, error.hint);

@@ -37,6 +37,11 @@ pub fn locate(explicit: Option<&Path>, env: &Environment) -> Result<PathBuf, Rep
     ))
 }
 
+/// The path that `config init` writes to where nobody gives one.
+pub fn default_path(env: &Environment) -> PathBuf {
+    env.at(Path::new(FILE))
+}
+
 fn named(path: &Path, by: &str, env: &Environment) -> Result<PathBuf, Report> {
     let path = env.at(path);
     match path.metadata() {

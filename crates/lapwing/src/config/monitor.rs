@@ -1,13 +1,11 @@
-//! The keys that `[defaults]` and `[[monitor]]` hold, as written; and what follows from both together: the values that
-//! hold for a monitor, checked against each other. A value of the monitor that breaks a rule is an error; one that is
-//! only inherited gives way.
+//! The keys that `[defaults]` and `[[monitor]]` hold, as written. Knows no rule between the two.
 
 use std::{net::IpAddr, time::Duration};
 
 use jiff::tz::TimeZone;
 use lapwing_core::{
     loss::LossPolicy,
-    monitor::{Addresses, DownRule, Family, Policy, ProbeSettings, ResetFailures, Source},
+    monitor::{Addresses, DownRule, Family, ResetFailures, Source},
     time::short,
 };
 use toml::de::{DeTable, DeValue};
@@ -66,16 +64,6 @@ pub(super) enum Families {
     Both,
 }
 
-/// What holds for a monitor.
-#[derive(Clone, Debug)]
-pub(super) struct Effective {
-    pub(super) policy: Policy,
-    /// With the family left open.
-    pub(super) settings: ProbeSettings,
-    pub(super) families: Families,
-    pub(super) zone_name: Option<String>,
-}
-
 /// Reads a `[[monitor]]`. One that lacks something is read on, so that all its errors are told.
 pub(super) fn read_monitor(reading: &mut Reading<'_>, header: Place, table: &DeTable<'_>) -> MonitorText {
     let mut given = Given::default();
@@ -85,12 +73,12 @@ pub(super) fn read_monitor(reading: &mut Reading<'_>, header: Place, table: &DeT
         match (node.key, keys::monitor(node.key)) {
             ("name", Some(key)) => name = Some(read_name(reading, node, key)),
             ("target", Some(key)) => {
-                target = Some((node.key_at, reading.text(node, key).map(|t| (t, node.at))))
+                target = Some((node.key_at, reading.text(node, key).map(|t| (t, node.at))));
             }
-            ("targets", Some(key)) => targets = Some((node, reading.texts(node, key).unwrap_or_default())),
+            ("targets", Some(key)) => targets = Some((node, reading.texts(node, key))),
             ("hosts", Some(key)) => {
                 hosts_at = node.at;
-                hosts = reading.texts(node, key);
+                hosts = Some(reading.texts(node, key));
             }
             (_, Some(key)) => given.read(reading, node, key),
             (_, None) => given.read_option(reading, node),
@@ -194,7 +182,7 @@ impl Given {
                 self.window = window(reading, node, key).map(|value| At {
                     value,
                     place: node.key_at,
-                })
+                });
             }
             "reset_failures" => {
                 self.reset_failures = reading.choice(node, key).map(|word| match word {
@@ -203,13 +191,13 @@ impl Given {
                 });
             }
             "loss" => self.loss = loss(reading, node, key),
-            "notify" => self.notify = reading.texts(node, key),
+            "notify" => self.notify = Some(reading.texts(node, key)),
             "remind" => self.remind = Some(reminders(reading, node, key)),
             "family" => {
                 self.family = reading.choice(node, key).map(|word| At {
                     value: families(word),
                     place: at,
-                })
+                });
             }
             "addresses" => self.addresses = reading.choice(node, key).map(addresses),
             "source" => {
@@ -505,164 +493,10 @@ pub(super) fn source(text: &str) -> Result<Source, String> {
     let name = !text.is_empty()
         && text.len() <= 15
         && !text.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
-    match name {
-        true => Ok(Source::Interface(text.to_owned())),
-        false => Err(format!(
+    if !name {
+        return Err(format!(
             "source = \"{text}\" is neither an address nor the name of an interface"
-        )),
+        ));
     }
-}
-
-/// A limit on another value, and whether the monitor itself gave it.
-#[derive(Clone, Copy)]
-struct Limit {
-    name: &'static str,
-    value: Duration,
-    own: bool,
-}
-
-/// What holds for a monitor with these keys and defaults.
-pub(super) fn effective(
-    reading: &mut Reading<'_>,
-    own: &Given,
-    defaults: &Given,
-    system: &TimeZone,
-) -> Effective {
-    let builtin = Policy::default();
-    let interval = Limit {
-        name: "interval",
-        value: own
-            .interval
-            .as_ref()
-            .or(defaults.interval.as_ref())
-            .map_or(builtin.interval, |i| i.value),
-        own: own.interval.is_some(),
-    };
-    let mut bounded =
-        |name, own: &Option<At<Duration>>, default: &Option<At<Duration>>, limit: Limit, usual| {
-            within(reading, name, [own, default], limit, usual)
-        };
-    let usual = ProbeSettings::default().timeout.min(interval.value);
-    let timeout = bounded("timeout", &own.timeout, &defaults.timeout, interval, usual);
-    let connect = bounded(
-        "connect_timeout",
-        &own.connect_timeout,
-        &defaults.connect_timeout,
-        timeout,
-        timeout.value,
-    );
-    let retry = bounded(
-        "retry_interval",
-        &own.retry_interval,
-        &defaults.retry_interval,
-        interval,
-        interval.value,
-    );
-    let recovery = bounded(
-        "recovery_interval",
-        &own.recovery_interval,
-        &defaults.recovery_interval,
-        interval,
-        retry.value,
-    );
-    let (zone_name, zone) = match own.timezone.as_ref().or(defaults.timezone.as_ref()) {
-        Some((name, zone)) => (Some(name.clone()), zone.clone()),
-        None => (None, system.clone()),
-    };
-    Effective {
-        policy: Policy {
-            interval: interval.value,
-            retry_interval: retry.value,
-            recovery_interval: recovery.value,
-            rule: rule(own, defaults),
-            reset_failures: own.reset_failures.or(defaults.reset_failures).unwrap_or_default(),
-            loss: own.loss.or(defaults.loss),
-            remind: own
-                .remind
-                .as_ref()
-                .or(defaults.remind.as_ref())
-                .cloned()
-                .unwrap_or_default(),
-            zone,
-        },
-        settings: ProbeSettings {
-            timeout: timeout.value,
-            connect_timeout: connect.value,
-            family: Family::Any,
-            addresses: own.addresses.or(defaults.addresses).unwrap_or_default(),
-            source: own
-                .source
-                .as_ref()
-                .or(defaults.source.as_ref())
-                .cloned()
-                .unwrap_or_default(),
-        },
-        families: own
-            .family
-            .as_ref()
-            .or(defaults.family.as_ref())
-            .map_or(Families::One(Family::Any), |f| f.value),
-        zone_name,
-    }
-}
-
-/// A value that must not be above its limit. An inherited one gives way to a limit that the monitor sets.
-fn within(
-    reading: &mut Reading<'_>,
-    name: &'static str,
-    [own, default]: [&Option<At<Duration>>; 2],
-    limit: Limit,
-    usual: Duration,
-) -> Limit {
-    let Some(given) = own.as_ref().or(default.as_ref()) else {
-        return Limit {
-            name,
-            value: usual,
-            own: limit.own,
-        };
-    };
-    if given.value > limit.value && (own.is_some() || !limit.own) {
-        let message = format!(
-            "{name} = {} is longer than the {} ({})",
-            reading.literal(given.place),
-            limit.name,
-            short(limit.value)
-        );
-        reading.error(
-            given.place,
-            message,
-            format!(
-                "write at most \"{}\", or a longer {}",
-                short(limit.value),
-                limit.name
-            ),
-        );
-    }
-    Limit {
-        name,
-        value: given.value.min(limit.value),
-        own: own.is_some() || limit.own,
-    }
-}
-
-/// The rule of the table nearest to the monitor that gives one: a window there outdoes inherited thresholds, and the
-/// other way round.
-fn rule(own: &Given, defaults: &Given) -> DownRule {
-    let thresholds = own.failure_threshold.is_some() || own.recovery_threshold.is_some();
-    let window = match thresholds {
-        true => None,
-        false => own.window.as_ref().or(defaults.window.as_ref()),
-    };
-    if let Some(window) = window {
-        return window.value;
-    }
-    let first =
-        |own: &Option<At<u32>>, default: &Option<At<u32>>| own.as_ref().or(default.as_ref()).map(|t| t.value);
-    match first(&own.failure_threshold, &defaults.failure_threshold).unwrap_or(3) {
-        0 => DownRule::Off,
-        failures => DownRule::Consecutive {
-            failures,
-            successes: first(&own.recovery_threshold, &defaults.recovery_threshold).unwrap_or(1),
-        },
-    }
+    Ok(Source::Interface(text.to_owned()))
 }

@@ -290,9 +290,10 @@ fn unknown(reading: &mut Reading<'_>, option: &GivenOption, kinds: &[&'static Ki
     }
     let options = kinds.iter().flat_map(|k| k.options).map(|o| o.name);
     let known = keys::MONITOR.iter().map(|k| k.name).chain(options);
-    let message = match complete {
-        true => format!("neither a monitor nor {} has a key \"{name}\"", or(kinds)),
-        false => format!("a monitor has no key \"{name}\""),
+    let message = if complete {
+        format!("neither a monitor nor {} has a key \"{name}\"", or(kinds))
+    } else {
+        format!("a monitor has no key \"{name}\"")
     };
     let hint = match nearest(name, known) {
         Some(near) => format!("did you mean \"{near}\"?"),

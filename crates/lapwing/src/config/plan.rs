@@ -16,8 +16,9 @@ use lapwing_probe::{Prober, build, kinds::KINDS};
 
 use super::{
     diagnostic::{At, Place},
+    effective::{Effective, effective},
     hosts::{self, Hosts},
-    monitor::{Effective, Given, MonitorText, effective},
+    monitor::{Given, MonitorText},
     names,
     options::{KindOptions, Tuning, pairs, split_probe, unused},
     value::Reading,
@@ -181,7 +182,10 @@ impl<'p> Planner<'p> {
             target: target.url.clone(),
             kind: target.kind.name,
             host: target.host_port(),
-            loopback: target.host.as_ref().is_some_and(|h| h.is_loopback()),
+            loopback: target
+                .host
+                .as_ref()
+                .is_some_and(lapwing_core::target::Host::is_loopback),
             overlaps: target.kind.overlaps,
         }));
     }
@@ -271,7 +275,7 @@ fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
             // With wrong hosts, only what is wrong with any host is told.
             (Some(_), true) if !good_hosts => sample(reading, target),
             (Some(hosts), true) if count + hosts.len() <= MAX_TARGETS => {
-                fill(reading, &mut found, target, hosts)
+                fill(reading, &mut found, target, hosts);
             }
             (Some(_), true) => reading.error(
                 text.hosts_at,
@@ -363,10 +367,11 @@ fn different(reading: &mut Reading<'_>, wanted: &[Wanted]) {
         .collect();
     for wanted in twice {
         let message = format!("{} stands twice in this monitor", wanted.target.url);
-        let hint = match wanted.target.options.is_empty() {
-            true => "take one of them out".to_owned(),
-            false => "options do not make another target: use a monitor of its own".to_owned(),
+        let hint = if wanted.target.options.is_empty() {
+            "take one of them out"
+        } else {
+            "options do not make another target: use a monitor of its own"
         };
-        reading.error(wanted.at, message, hint);
+        reading.error(wanted.at, message, hint.to_owned());
     }
 }

@@ -11,9 +11,10 @@ use toml::Value;
 
 use super::{
     Loaded, LogFormat,
+    effective::Effective,
     file::{FilePlan, size_text},
     keys,
-    monitor::{Effective, Families},
+    monitor::Families,
     notify::NotifierText,
     options::pairs,
     plan::Planned,

@@ -62,7 +62,7 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 fn said(report: &Report) -> Vec<String> {
-    let line = |d: &super::Diagnostic| {
+    let line = |d: &super::diagnostic::Diagnostic| {
         let at =
             d.at.as_ref()
                 .map_or(String::new(), |at| format!("{}:{} ", at.line, at.column));

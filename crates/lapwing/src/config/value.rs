@@ -215,7 +215,7 @@ impl<'a> Reading<'a> {
                 });
             }
             DeValue::Array(items) => {
-                for item in items.iter() {
+                for item in items {
                     self.mask_value(Place::new(at.file, &item.span()), item.get_ref());
                 }
             }
@@ -343,7 +343,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A list of texts; one text is a list of one.
-    pub(super) fn texts(&mut self, node: Node<'_>, key: &Key) -> Option<Vec<At<String>>> {
+    pub(super) fn texts(&mut self, node: Node<'_>, key: &Key) -> Vec<At<String>> {
         let mut texts = Vec::new();
         for (value, at) in items(node) {
             let DeValue::String(text) = value else {
@@ -354,7 +354,7 @@ impl<'a> Reading<'a> {
                 texts.push(At { value, place: at });
             }
         }
-        Some(texts)
+        texts
     }
 
     /// A list of lengths of time; one is a list of one.
@@ -444,7 +444,7 @@ impl<'a> Reading<'a> {
             DeValue::Datetime(date) => OptionValue::Text(date.to_string()),
             DeValue::Array(items) => {
                 let mut values = Vec::with_capacity(items.len());
-                for item in items.iter() {
+                for item in items {
                     values.push(self.option_value(
                         Place::new(at.file, &item.span()),
                         item.get_ref(),

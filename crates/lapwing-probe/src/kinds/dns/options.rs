@@ -1,6 +1,6 @@
 //! How a dns target and its options become a question. Finds every error at once, and asks nothing.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::net::IpAddr;
 
 use hickory_proto::{
     op::ResponseCode,
@@ -47,9 +47,9 @@ pub(super) fn read(target: &Target, options: &Options) -> Result<Dns, Vec<Option
     let name = read_target_name(&mut reader, target, kind);
     reader.finish()?;
     let kind = kind.unwrap_or(RecordType::A);
-    let servers = match (&target.host, target.port) {
-        (Some(host), port) => Servers::Given(host.clone(), port.unwrap_or(53)),
-        (None, port) => Servers::System(PathBuf::from("/etc/resolv.conf"), port.unwrap_or(53)),
+    let servers = match &target.host {
+        Some(host) => Servers::Given(host.clone(), target.port.unwrap_or(53)),
+        None => Servers::System,
     };
     Ok(Dns {
         servers,

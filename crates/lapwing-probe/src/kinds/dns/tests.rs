@@ -17,6 +17,7 @@ use lapwing_core::{
     monitor::{Family, ProbeSettings},
     observation::Sample,
 };
+use lapwing_net::Net;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
@@ -24,7 +25,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::testkit::{Ask, Closed, FAMILIES, Row, all, detail, fact, loopback, net, phases, verdict};
+use crate::testkit::{Ask, Closed, FAMILIES, MachineClock, Row, all, detail, fact, loopback, net, phases, verdict};
 
 /// What a server sends for a query; the flag tells that it came over TCP. Nothing to send over TCP closes.
 type Script = Arc<dyn Fn(&Message, bool) -> Vec<Vec<u8>> + Send + Sync>;
@@ -665,21 +666,17 @@ fn the_examples_are_targets() {
     }
 }
 
-/// Asks the "system's" servers: addresses in a file, all on one port.
+/// Asks the "system's" servers: these addresses, all on one port.
 async fn observe_system(addresses: &[&str], port: u16, timeout: u64) -> (Verdict, Sample) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("resolv.conf");
-    let lines: Vec<_> = addresses.iter().map(|a| format!("nameserver {a}")).collect();
-    std::fs::write(&path, lines.join("\n")).unwrap();
     let target = Target::parse("dns:www.example.com", &[&INFO]).unwrap();
-    let mut probe = options::read(&target, &target.options).unwrap();
-    assert!(matches!(&probe.servers, Servers::System(path, 53) if path.to_str() == Some("/etc/resolv.conf")));
-    probe.servers = Servers::System(path, port);
+    let probe = options::read(&target, &target.options).unwrap();
+    let servers = addresses.iter().map(|a| SocketAddr::new(a.parse().unwrap(), port));
+    let net = Net::with_resolvers(Arc::new(MachineClock::new()), servers.collect());
     let settings = ProbeSettings {
         timeout: Duration::from_millis(timeout),
+        family: Family::V4,
         ..ProbeSettings::default()
     };
-    let net = net();
     let cx = Cx::new(&net, &settings, net.clock().now(), None);
     let verdict = tokio::time::timeout(settings.timeout, probe.run(&cx))
         .await
@@ -744,6 +741,17 @@ async fn the_silence_of_all_servers_is_ours() {
         reason.detail.contains("127.0.0.1: no answer within") && reason.detail.contains("127.0.0.2: "),
         "{reason}"
     );
+}
+
+#[tokio::test]
+async fn without_any_server_it_is_ours() {
+    for (addresses, detail) in [(&[][..], "no name server configured"), (&["::1"], "wanted family")] {
+        let (result, _) = observe_system(addresses, 53, 200).await;
+        let Err(Fault::Ours(reason)) = result else {
+            panic!("{result:?}")
+        };
+        assert!(reason.code.as_str() == "ours.resolver" && reason.detail.contains(detail), "{reason}");
+    }
 }
 
 #[tokio::test]

@@ -230,6 +230,18 @@ async fn hostile_peers() {
                 ["down http.malformed", ""],
             ),
             (
+                "endless informational",
+                then([Step::Flood(b"HTTP/1.1 102 Processing\r\n\r\n".repeat(1000))]),
+                &[],
+                ["down http.malformed", "192 KiB came before the answer's head"],
+            ),
+            (
+                "speaks first",
+                vec![Step::send("SSH-2.0-OpenSSH\r\n"), Step::Hold],
+                &[],
+                ["down http.malformed", "answer is not HTTP"],
+            ),
+            (
                 "endless headers",
                 then([
                     Step::send("HTTP/1.1 200 OK\r\n"),
@@ -509,7 +521,50 @@ async fn over_http2() {
                 "goes away",
                 http2([Step::Send(go_away.clone()), Step::Hold]),
                 &[],
-                ["down http.malformed", ""],
+                [
+                    "down http.malformed",
+                    "peer refused the HTTP/2 connection: INTERNAL_ERROR",
+                ],
+            ),
+            (
+                "goes away, asked",
+                http2([
+                    Step::until([1, 5, 0, 0, 0, 1]),
+                    Step::Send(go_away.clone()),
+                    Step::Hold,
+                ]),
+                &[],
+                [
+                    "down http.malformed",
+                    "peer refused the HTTP/2 connection: INTERNAL_ERROR",
+                ],
+            ),
+            (
+                "goes away in order",
+                http2([Step::Send(frame(7, 0, 0, &[0; 8])), Step::Hold]),
+                &[],
+                ["down http.malformed", "peer refused the HTTP/2 connection"],
+            ),
+            (
+                "resets the stream",
+                http2([
+                    Step::until([1, 5, 0, 0, 0, 1]),
+                    // RST_STREAM with REFUSED_STREAM.
+                    Step::Send(frame(3, 0, 1, &[0, 0, 0, 7])),
+                    Step::Hold,
+                ]),
+                &[],
+                [
+                    "down http.malformed",
+                    "peer refused the HTTP/2 request: REFUSED_STREAM",
+                ],
+            ),
+            (
+                "breaks the rules",
+                // DATA on stream 0.
+                http2([Step::Send(frame(0, 0, 0, b"x")), Step::Hold]),
+                &[],
+                ["down http.malformed", "answer is not valid HTTP/2: PROTOCOL_ERROR"],
             ),
             (
                 "silent",
@@ -533,7 +588,7 @@ async fn over_http2() {
     all(rows).await;
 }
 
-/// Each costs a processor for as long as the probe lasts, so each runs over one family.
+/// Each costs a processor for a while, so each runs over one family. They end long before the deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_over_http2() {
     let authority = Authority::new();
@@ -544,13 +599,23 @@ async fn floods_over_http2() {
             "ping flood",
             Family::V4,
             flood(frame(6, 0, 0, &[0; 8])),
-            ["down timeout.first_byte", ""],
+            ["down http.malformed", "704 KiB came before"],
         ),
         (
             "settings flood",
             Family::V6,
             flood(frame(4, 0, 0, &[])),
-            ["down timeout.first_byte", ""],
+            ["down http.malformed", "704 KiB came before"],
+        ),
+        (
+            "informational flood",
+            Family::V6,
+            http2([
+                Step::until([1, 5, 0, 0, 0, 1]),
+                // `:status: 103`, without indexing (RFC 7541 section 6.2.2).
+                Step::Flood(frame(1, 4, 1, b"\x08\x03103").repeat(500)),
+            ]),
+            ["down http.malformed", "704 KiB came before"],
         ),
         (
             "continuation flood",
@@ -581,7 +646,7 @@ async fn floods_over_http2() {
     ] {
         let peer = Peer::tls(family, &authority.good(), &["h2", "http/1.1"], script).await;
         let ask = Ask::new(peer.url("https"))
-            .millis(400)
+            .millis(4000)
             .option("ca", authority.path());
         rows.push(row(name, family, ask, expected, peer));
     }
@@ -597,12 +662,21 @@ async fn facts_and_phases() {
         ("http.status", "200"),
         ("http.version", "HTTP/1.1"),
         ("http.bytes", "5"),
+        ("http.truncated", ""),
         ("http.url", ""),
         ("http.redirects", ""),
     ] {
         assert_eq!(fact(&found, name), value, "{name}");
     }
     assert_eq!(fact(&found, "http.peer"), peer.address().to_string());
+
+    let peer = Peer::tcp(Family::V6, answer(OK)).await;
+    for (max_body, truncated) in [("4", "true"), ("5", "")] {
+        let found = Ask::new(peer.url("http")).option("max_body", max_body).observe().await;
+        assert_eq!(verdict(&found), "up");
+        assert_eq!(fact(&found, "http.bytes"), max_body);
+        assert_eq!(fact(&found, "http.truncated"), truncated);
+    }
 
     let authority = Authority::new();
     let peer = Peer::tls(Family::V6, &authority.good(), &["http/1.1"], answer(OK)).await;
@@ -636,6 +710,7 @@ async fn redirects_are_followed_and_credentials_stay_behind() {
     let first = Peer::turns(Family::V4, vec![answer(near), answer(&elsewhere)]).await;
     let ask = Ask::new(format!("{}/a", first.url("http")))
         .option("auth", "user:canary")
+        .option("headers", "X-Api-Key: canary")
         .option("redirects", "2");
     let found = ask.observe().await;
     assert_eq!(verdict(&found), "up", "{}", detail(&found));
@@ -645,9 +720,10 @@ async fn redirects_are_followed_and_credentials_stay_behind() {
     assert_eq!(first.connections(), 2);
     let (first, last) = (text(&first), text(&last));
     assert_eq!(first.matches("authorization: basic").count(), 2, "{first}");
+    assert_eq!(first.matches("x-api-key: canary").count(), 2, "{first}");
     assert!(first.contains("get /b http/1.1"), "{first}");
     assert!(
-        last.contains("get /c?d http/1.1") && !last.contains("authorization"),
+        last.contains("get /c?d http/1.1") && !last.contains("authorization") && !last.contains("canary"),
         "{last}"
     );
 }

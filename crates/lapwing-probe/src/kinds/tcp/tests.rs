@@ -264,7 +264,14 @@ async fn inside_tls() {
                 "other name",
                 other(),
                 banner(),
-                &[("expect", "220"), ("name", "other.example")],
+                &[("expect", "220"), ("server_name", "other.example")],
+                ["up", ""],
+            ),
+            (
+                "other name, short",
+                other(),
+                vec![Step::Hold],
+                &[("name", "other.example")],
                 ["up", ""],
             ),
             (
@@ -290,6 +297,14 @@ async fn inside_tls() {
                 ask = ask.option(option, *value);
             }
             rows.push(row(name, family, ask, &expected, peer));
+        }
+        // The refusal of a client without a certificate comes after the handshake.
+        for (name, option) in [("refused, bare", "close"), ("refused, asked", "expect")] {
+            let acceptor = good().acceptor(&[], Some(&authority));
+            let peer = Peer::accepting(family, acceptor, banner()).await;
+            let ask = Ask::new(peer.url("tcp")).option("tls", "true");
+            let ask = ask.option("ca", authority.path()).option(option, "fin");
+            rows.push(row(name, family, ask, &["down tls.alert", "certificate_required"], peer));
         }
     }
     all(rows).await;
@@ -350,7 +365,7 @@ async fn what_is_sent_arrives_as_written() {
 #[test]
 fn option_errors_come_all_at_once() {
     let ask =
-        Ask::new("tcp://x:1?send=\\q&expect=/(/&close=rst&insecure=true&ca=/nosuch/file&name=a%20b&tsl=true");
+        Ask::new("tcp://x:1?send=\\q&expect=/(/&close=rst&insecure=true&ca=/nosuch/file&server_name=a%20b&tsl=true");
     let errors = ask.errors();
     let of = |option: &str| {
         errors
@@ -364,7 +379,7 @@ fn option_errors_come_all_at_once() {
     assert!(of("close")[0].contains("rst"), "{errors:?}");
     assert!(of("insecure")[0].contains("without tls"), "{errors:?}");
     assert_eq!(of("ca").len(), 2, "without tls, and not readable: {errors:?}");
-    assert_eq!(of("name").len(), 2, "without tls, and not a name: {errors:?}");
+    assert_eq!(of("server_name").len(), 2, "without tls, and not a name: {errors:?}");
     assert!(
         errors
             .iter()

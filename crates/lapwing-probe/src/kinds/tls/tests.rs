@@ -1,6 +1,6 @@
 //! TLS against scripted and hostile peers: a row for each code, over IPv4 and IPv6.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use lapwing_core::monitor::{Family, Source};
 
@@ -85,13 +85,19 @@ async fn every_certificate() {
             (
                 "its name asked",
                 authority.issue(&["other.example"], -1, 90),
+                &[("server_name", "other.example")],
+                ["up", ""],
+            ),
+            (
+                "its name asked, in short",
+                authority.issue(&["other.example"], -1, 90),
                 &[("name", "other.example")],
                 ["up", ""],
             ),
             (
                 "other name asked",
                 authority.good(),
-                &[("name", "other.example")],
+                &[("server_name", "other.example")],
                 ["down tls.name", "other.example"],
             ),
             (
@@ -278,23 +284,64 @@ async fn client_certificates() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_our_certificate_is_heard() {
+    let authority = Authority::new();
+    let mine = authority.good().file();
+    let mut rows = Vec::new();
+    for family in FAMILIES {
+        for (name, clients, own, expected) in [
+            ("none", &authority, None, ["down tls.alert", "certificate_required"]),
+            ("wrong", &Authority::new(), Some(&mine), ["down tls.alert", "peer sent alert"]),
+            ("right", &authority, Some(&mine), ["up", ""]),
+        ] {
+            let acceptor = authority.good().acceptor(&[], Some(clients));
+            let peer = Peer::accepting(family, acceptor, [Step::Hold]).await;
+            let mut ask = Ask::new(peer.url("tls")).option("ca", authority.path());
+            if let Some(own) = own {
+                ask = ask.option("client_cert", own.path().to_string_lossy());
+            }
+            rows.push(row(name, family, ask, expected, peer));
+        }
+    }
+    all(rows).await;
+}
+
 #[test]
 fn option_errors_come_all_at_once() {
     let errors =
-        Ask::new("tls://x:1?ca=/nosuch/ca&client_cert=/nosuch/a,/nosuch/b&expires_within=14&name=[").errors();
+        Ask::new("tls://x:1?ca=/nosuch/ca&client_cert=/nosuch/a,/nosuch/b&expires_within=14&server_name=[").errors();
     let options: Vec<_> = errors.iter().map(|e| e.option.as_str()).collect();
     assert_eq!(
         options,
-        ["expires_within", "name", "client_cert", "client_cert", "ca"],
+        ["expires_within", "server_name", "client_cert", "ca"],
         "{errors:?}"
     );
-    assert!(errors[4].message.contains("/nosuch/ca"));
+    assert!(errors[3].message.contains("ca: /nosuch/ca: cannot be read"));
     let certificate_alone = Authority::new();
     let ask = Ask::new("tls://x:1").option("client_cert", certificate_alone.path());
     assert!(
-        ask.errors()[0].message.contains("holds no private key"),
+        ask.errors()[0].message.contains("no private key in it"),
         "the key is looked for in the same file"
     );
+    // What only the first handshake would have found.
+    let mut damaged = tempfile::NamedTempFile::new().unwrap();
+    let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    damaged.write_all(text.as_bytes()).unwrap();
+    let path = damaged.path().to_string_lossy().into_owned();
+    for (kind, option) in [("tls", "ca"), ("https", "ca"), ("tcp", "ca")] {
+        let ask = Ask::new(format!("{kind}://x:1")).option(option, path.as_str());
+        let errors = ask.errors();
+        let found = errors.iter().find(|e| e.message.contains("certificate 1 in it is malformed"));
+        let found = found.unwrap_or_else(|| panic!("{errors:?}"));
+        assert!(found.option == option && found.message.contains(&path), "{found:?}");
+    }
+    let (one, two) = (Authority::new().good().file(), Authority::new().good().file());
+    let pair = format!("{},{}", one.path().display(), two.path().display());
+    let errors = Ask::new("https://x").option("client_cert", pair).errors();
+    assert!(errors[0].option == "client_cert" && errors[0].message.contains("does not belong"), "{errors:?}");
+    let errors = Ask::new("tls://x:1?name=a&server_name=b").errors();
+    assert_eq!(errors[0].option, "name", "one of them would have no effect");
     let errors = Ask::new("tls://x:1?client_cert=a,b,c").errors();
     assert!(errors[0].message.contains("more than two"));
 }

@@ -1,4 +1,5 @@
 //! Every error has its place, its sentence and its hint, and no error hides another.
+#![expect(clippy::too_many_lines, reason = "tables of rows")]
 
 use super::{Place, errors, said};
 

@@ -60,10 +60,10 @@ fn a_folder_is_one_configuration() {
     // What may stand once, and where it stands already.
     place.write(
         "conf/40.toml",
-        &format!("[defaults]\n{GOOD}[notify.b]\ntype = \"file\"\npath = \"x\"\n[web]\nlisten = \"off\"\n"),
+        format!("[defaults]\n{GOOD}[notify.b]\ntype = \"file\"\npath = \"x\"\n[web]\nlisten = \"off\"\n"),
     );
     let report = load(&folder, &place.env()).unwrap_err();
-    let first = |d: &super::super::Diagnostic| {
+    let first = |d: &crate::config::diagnostic::Diagnostic| {
         let (_, at) = d.also.clone().unwrap();
         format!(
             "{}:{} {}",

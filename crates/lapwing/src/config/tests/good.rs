@@ -325,6 +325,7 @@ fn every_example_is_valid() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of rows")]
 fn the_command_line_has_the_same_words() {
     let pair = |(n, v): &(&str, &str)| ((*n).to_owned(), (*v).to_owned());
     let check = |text: &str, options: &[(&str, &str)]| {

@@ -14,7 +14,7 @@ impl Dice {
     }
 }
 
-const GOOD: &str = r##"
+const GOOD: &str = r#"
 [defaults]
 interval = "30s"
 timeout = "2s"
@@ -46,7 +46,7 @@ listen = "127.0.0.1:8480"
 [store]
 path = """data"""
 max_size = "10GB"
-"##;
+"#;
 
 const PIECES: &[&str] = &[
     "\"",

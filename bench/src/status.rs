@@ -1,0 +1,136 @@
+//! Asks the daemon how it does, over its local socket. Reads the few fields that matter and nothing of the series.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+/// The part of `/api/v1/status` that is read here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) at: jiff::Timestamp,
+    counts: BTreeMap<String, u64>,
+    pub(crate) engine: Engine,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Engine {
+    pub(crate) checks: u64,
+    pub(crate) dropped: u64,
+    late: Vec<Late>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Late {
+    up_to_ms: f64,
+    probes: u64,
+}
+
+impl Status {
+    /// How many series have this state.
+    pub(crate) fn count(&self, state: &str) -> u64 {
+        self.counts.get(state).copied().unwrap_or(0)
+    }
+
+    /// The lateness that `share` (0 to 1) of the probes kept which started since `earlier`, in milliseconds.
+    pub(crate) fn late_since(&self, earlier: &Self, share: f64) -> f64 {
+        let before = |late: &Late| {
+            let same = |other: &&Late| (other.up_to_ms - late.up_to_ms).abs() < 1e-9;
+            earlier
+                .engine
+                .late
+                .iter()
+                .find(same)
+                .map_or(0, |other| other.probes)
+        };
+        let since: Vec<(f64, u64)> = self
+            .engine
+            .late
+            .iter()
+            .map(|late| (late.up_to_ms, late.probes.saturating_sub(before(late))))
+            .collect();
+        let total: u64 = since.iter().map(|(_, probes)| probes).sum();
+        let mut below = 0;
+        for (up_to_ms, probes) in since {
+            below += probes;
+            if below > 0 && below as f64 >= share * total as f64 {
+                return up_to_ms;
+            }
+        }
+        0.0
+    }
+}
+
+/// The status now; None when nobody listens there yet.
+pub(crate) fn ask(socket: &Path) -> anyhow::Result<Option<Status>> {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        return Ok(None);
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(b"GET /api/v1/status HTTP/1.0\r\nhost: lapwing\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream
+        .read_to_end(&mut answer)
+        .context("the daemon's status does not come")?;
+    parse(&answer).map(Some)
+}
+
+fn parse(answer: &[u8]) -> anyhow::Result<Status> {
+    const BORDER: &[u8] = b"\r\n\r\n";
+    let border = answer.windows(BORDER.len()).position(|bytes| bytes == BORDER);
+    let (head, body) = answer.split_at(border.context("the daemon's answer is cut off")?);
+    let head = String::from_utf8_lossy(head);
+    let line = head.lines().next().unwrap_or_default();
+    if line.split(' ').nth(1) != Some("200") {
+        bail!("the daemon answers {line:?}");
+    }
+    serde_json::from_slice(&body[BORDER.len()..])
+        .context("the daemon's status is of another version than this program")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(late: &str) -> Status {
+        let body = format!(
+            "{{\"v\":1,\"at\":\"2026-01-02T03:04:05.5Z\",\"counts\":{{\"up\":3}},\"series\":[{{}}],\
+             \"engine\":{{\"checks\":9,\"running\":0,\"dropped\":1,\"late\":[{late}]}}}}"
+        );
+        parse(format!("HTTP/1.0 200 OK\r\na: b\r\n\r\n{body}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_answer_is_read() {
+        let status = status("");
+        assert_eq!(
+            (status.count("up"), status.count("down"), status.engine.checks),
+            (3, 0, 9)
+        );
+        for bad in [
+            "",
+            "HTTP/1.0 200 OK\r\n\r\n{}",
+            "HTTP/1.0 503 Service Unavailable\r\n\r\n",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lateness_counts_the_window_alone() {
+        let late = |a: u32, b: u32, c: u32| {
+            let one = |up_to: &str, n: u32| format!("{{\"up_to_ms\":{up_to},\"probes\":{n}}}");
+            status(&[one("1.0", a), one("1.125", b), one("99.0", c)].join(","))
+        };
+        let (before, after) = (late(50, 0, 50), late(50, 99, 51));
+        let found = [(&before, 0.5), (&before, 0.99), (&before, 1.0), (&after, 0.5)];
+        let found = found.map(|(earlier, share)| after.late_since(earlier, share).to_string());
+        assert_eq!(found, ["1.125", "1.125", "99", "0"]);
+    }
+}

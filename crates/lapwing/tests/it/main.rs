@@ -1,0 +1,13 @@
+//! The program from outside: the real binary in a folder of its own, its log, its answers, and what others hear of it.
+//!
+//! Nothing here may look into the program other than a user could; what lies on the disk is read with its own readers.
+
+mod bad_input;
+mod commands;
+mod delivery;
+mod kit;
+mod lifecycle;
+mod own_fault;
+mod peers;
+mod reload;
+mod secrets;

@@ -1,0 +1,1 @@
+//! Lost packets: what the loss monitor tells, against what the packet filter has really dropped.

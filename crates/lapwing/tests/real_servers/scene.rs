@@ -1,0 +1,364 @@
+//! The daemon on the near side, all that it tells, and the proof that what it tells is true: the reason, when it began,
+//! how long it lasted, and each thing once on every way.
+
+use std::{cell::RefCell, fs, path::PathBuf, process::Command, sync::Arc, thread, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    certificates::Authority,
+    inbox::{Inbox, Told, Way},
+    place::{Place, Side},
+    process::Process,
+    sinks::Sinks,
+};
+
+const LAPWING: &str = env!("CARGO_BIN_EXE_lapwing");
+
+/// From check to check, and how long one may take.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(300);
+/// What the machine may add: starting programs, and being busy with other tests.
+const SLACK: Duration = Duration::from_millis(300);
+/// How long we wait for something that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Scene<'a> {
+    place: &'a Place,
+    inbox: Arc<Inbox>,
+    daemon: Process,
+    /// Beginnings of the messages that every way must hold in the end, in the order of their series.
+    expected: RefCell<Vec<String>>,
+    /// How much later than the next check a change may be seen, because an answer from before is still valid.
+    pub(crate) stale: Duration,
+}
+
+/// A monitor of a configuration.
+pub(crate) fn monitor(name: &str, target: &str, options: &str) -> String {
+    format!("[[monitor]]\nname = \"{name}\"\ntarget = \"{target}\"\n{options}\n\n")
+}
+
+impl<'a> Scene<'a> {
+    /// Starts the daemon, and waits until all `monitors` are up.
+    pub(crate) fn start(place: &'a Place, authority: &Authority, monitors: &str) -> Self {
+        let inbox = Arc::default();
+        let sinks = Sinks::open(place, authority, now(), &inbox);
+        let folder = place.folder();
+        fs::write(folder.join("mail-ca.pem"), authority.pem()).unwrap();
+        let configuration = folder.join("lapwing.toml");
+        fs::write(&configuration, configure(&sinks, monitors)).unwrap();
+        let mut command = place.command(Side::Near, LAPWING);
+        let daemon = Process::start(
+            command.arg("run").arg("--config").arg(&configuration),
+            folder.join("daemon.log"),
+        );
+        let mut scene = Self {
+            place,
+            inbox,
+            daemon,
+            expected: RefCell::default(),
+            stale: Duration::ZERO,
+        };
+        scene.wait_until_up();
+        scene
+    }
+
+    /// Breaks something, waits until it is told, mends it, waits until that is told, and proves what was told.
+    /// `expected` holds the series that fall, and the reason's code of each.
+    pub(crate) fn outage(&self, expected: &[(&str, &str)], break_it: impl FnOnce(), mend_it: impl FnOnce()) {
+        let broken = during(break_it);
+        self.wait_for(expected.iter().map(|(series, _)| format!("DOWN {series}")));
+        let mended = during(mend_it);
+        self.wait_for(expected.iter().map(|(series, _)| format!("UP {series}")));
+        for (series, code) in expected {
+            let down = self.newest("down", series);
+            assert_eq!(down["reason"]["code"], *code, "{down:#}");
+            assert_eq!(
+                (&down["state"], &down["previous"]),
+                (&"down".into(), &"failing".into()),
+                "{down:#}"
+            );
+            assert_eq!(
+                down["text"].as_str().unwrap().matches("2 checks failed").count(),
+                1,
+                "{down:#}"
+            );
+            self.prove_time(time(&down, "since"), broken, &down);
+            let up = self.newest("up", series);
+            assert_eq!(
+                (&up["state"], &up["since"]),
+                (&"up".into(), &down["since"]),
+                "{up:#}"
+            );
+            self.prove_time(time(&up, "ended"), mended, &up);
+            self.prove_length(&up, broken, mended);
+        }
+    }
+
+    /// A change at some time in `span` was seen at `seen` or by a check that was under way, or by the next one.
+    fn prove_time(&self, seen: Timestamp, span: (Timestamp, Timestamp), event: &Value) {
+        let earliest = span.0 - INTERVAL;
+        let latest = span.1 + INTERVAL + SLACK + self.stale;
+        assert!(
+            earliest <= seen && seen <= latest,
+            "{seen} is not in {earliest} to {latest}: {event:#}"
+        );
+    }
+
+    /// The true length lies within what is told plus or minus its uncertainty, and what a check takes.
+    fn prove_length(&self, up: &Value, broken: (Timestamp, Timestamp), mended: (Timestamp, Timestamp)) {
+        let number = |key: &str| up[key].as_f64().unwrap_or_else(|| panic!("no {key}: {up:#}"));
+        let (told, margin) = (number("duration_s"), number("uncertainty_s"));
+        let between = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+        let margin_max = (INTERVAL + SLACK + self.stale).as_secs_f64();
+        assert!(
+            margin <= margin_max,
+            "± {margin} s is more than {margin_max} s: {up:#}"
+        );
+        let error = margin + (INTERVAL + self.stale).as_secs_f64();
+        let (shortest, longest) = (between(broken.1, mended.0), between(broken.0, mended.1));
+        assert!(
+            told - error <= longest && told + error >= shortest,
+            "{told} ± {error} s, in truth {shortest} to {longest} s: {up:#}"
+        );
+    }
+
+    /// Waits until every way holds these messages as well as all that were expected before.
+    pub(crate) fn wait_for(&self, starts: impl Iterator<Item = String>) {
+        let mut expected = self.expected.borrow_mut();
+        expected.extend(starts);
+        let all_told = |told: &[Told]| {
+            let complete = Way::ALL.into_iter().all(|way| {
+                expected.iter().all(|start| {
+                    let wanted = expected.iter().filter(|other| *other == start).count();
+                    count(told, way, start) >= wanted
+                })
+            });
+            complete.then_some(())
+        };
+        let come = self.inbox.wait(PATIENCE, all_told);
+        assert!(
+            come.is_some(),
+            "expected {expected:#?}\ngot {:#?}",
+            self.inbox.all()
+        );
+    }
+
+    /// The newest event of this kind about `series`, as the webhook has it.
+    pub(crate) fn newest(&self, kind: &str, series: &str) -> Value {
+        let told = self.inbox.all();
+        let found = told
+            .into_iter()
+            .rev()
+            .find(|told| told.event["event"] == kind && told.event["series"] == series);
+        found.unwrap_or_else(|| panic!("no {kind} of {series}")).event
+    }
+
+    /// All events that the webhook has, in their order.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let told = self.inbox.all();
+        told.into_iter()
+            .filter(|told| told.way == Way::Webhook)
+            .map(|told| told.event)
+            .collect()
+    }
+
+    /// The daemon's own view of all series.
+    pub(crate) fn status(&self) -> Value {
+        // Its socket is a file: this needs no way into the namespace.
+        let output = Command::new(LAPWING)
+            .args(["status", "--json", "--data"])
+            .arg(self.data())
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// Waits until the daemon's view is `right`.
+    pub(crate) fn wait_until(&mut self, what: &str, right: impl Fn(&Value) -> bool) {
+        let started = now();
+        loop {
+            let status = self.status();
+            if status["running"] == true && right(&status) {
+                return;
+            }
+            assert!(self.daemon.is_running(), "the daemon has ended");
+            assert!(
+                now() < started + PATIENCE,
+                "not {what} after {PATIENCE:?}: {status:#}"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn wait_until_up(&mut self) {
+        self.wait_until("all up", |status| {
+            let series = status["series"].as_array();
+            series.is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["state"] == "up"))
+        });
+    }
+
+    fn data(&self) -> PathBuf {
+        self.place.folder().join("data")
+    }
+
+    /// Stops the daemon, and proves that every way holds each message once, in order, and no other.
+    pub(crate) fn finish(mut self) {
+        let status = self.daemon.end();
+        assert!(status.success(), "the daemon ended with {status}");
+        let (told, expected) = (self.inbox.all(), self.expected.borrow());
+        for way in Way::ALL {
+            let of_way: Vec<&Told> = told.iter().filter(|told| told.way == way).collect();
+            let texts: Vec<&str> = of_way.iter().map(|told| &*told.text).collect();
+            assert_eq!(
+                texts.len(),
+                expected.len(),
+                "{way:?}: {texts:#?}\nexpected {expected:#?}"
+            );
+            for series in expected.iter().map(|start| start.split_once(' ').unwrap().1) {
+                let about = |start: &&String| start.ends_with(&format!(" {series}"));
+                let wanted: Vec<&String> = expected.iter().filter(about).collect();
+                let got = of_way
+                    .iter()
+                    .filter(|told| wanted.iter().any(|start| told.starts(start)));
+                let in_order = got
+                    .zip(&wanted)
+                    .filter(|(told, start)| told.starts(start))
+                    .count();
+                assert_eq!(
+                    in_order,
+                    wanted.len(),
+                    "{way:?}: {texts:#?}\nexpected in this order {wanted:#?}"
+                );
+            }
+        }
+        prove_identity(&told);
+    }
+
+    /// The outages that `lapwing report` knows after the daemon has ended.
+    pub(crate) fn finish_with_report(self) -> Value {
+        let data = self.data();
+        self.finish();
+        let mut report = Command::new(LAPWING);
+        let output = report
+            .args(["report", "--format", "json", "--last", "1h", "--data"])
+            .arg(data)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// A message is the same on every way: by its id where there is one, else by its text.
+fn prove_identity(told: &[Told]) {
+    for event in told.iter().filter(|told| told.way == Way::Webhook) {
+        assert_eq!(event.event["resent"], false, "{event:?}");
+        for way in [Way::Webhook, Way::Mail, Way::SafeMail] {
+            let same = told
+                .iter()
+                .filter(|other| other.way == way && other.id == event.id)
+                .count();
+            assert_eq!(same, 1, "{way:?} holds {event:?} {same} times");
+        }
+        let same = told
+            .iter()
+            .filter(|other| other.way == Way::Slack && other.text == event.text)
+            .count();
+        assert!(same >= 1, "Slack does not hold {event:?}");
+    }
+}
+
+fn count(told: &[Told], way: Way, start: &str) -> usize {
+    told.iter()
+        .filter(|told| told.way == way && told.starts(start))
+        .count()
+}
+
+fn configure(sinks: &Sinks, monitors: &str) -> String {
+    let Sinks {
+        http,
+        mail,
+        safe_mail,
+    } = sinks;
+    let milliseconds = INTERVAL.as_millis();
+    format!(
+        r#"
+[defaults]
+interval = "{milliseconds}ms"
+timeout = "{milliseconds}ms"
+failure_threshold = 2
+
+{monitors}
+[notify.slack]
+type = "slack"
+webhook_url = "http://127.0.0.1:{http}/slack"
+
+[notify.hook]
+type = "webhook"
+url = "http://127.0.0.1:{http}/hook"
+
+[notify.mail]
+type = "email"
+server = "127.0.0.1"
+port = {mail}
+tls = "none"
+from = "lapwing@lapwing.test"
+to = ["ops@lapwing.test"]
+
+[notify.safe_mail]
+type = "email"
+server = "127.0.0.1"
+port = {safe_mail}
+tls = "starttls"
+ca = "mail-ca.pem"
+from = "lapwing@lapwing.test"
+to = ["ops@lapwing.test"]
+
+[web]
+listen = "off"
+
+[store]
+path = "data"
+"#
+    )
+}
+
+/// The time of the wall clock, which the daemon reads, too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the truth that the daemon's times are compared with"
+)]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Does `it`, and says between when and when.
+pub(crate) fn during(it: impl FnOnce()) -> (Timestamp, Timestamp) {
+    let begin = now();
+    it();
+    (begin, now())
+}
+
+fn time(event: &Value, key: &str) -> Timestamp {
+    let text = event[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {key}: {event:#}"));
+    text.parse().unwrap()
+}
+
+/// What one `lapwing check` on the near side finds. Facts in full.
+pub(crate) fn check(place: &Place, options: &[&str], target: &str) -> Value {
+    let mut command = place.command(Side::Near, LAPWING);
+    command.args(["check", "--json"]);
+    for option in options {
+        command.args(["-o", option]);
+    }
+    let output = command.arg(target).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{target}: {error}: {complaint}"))
+}
