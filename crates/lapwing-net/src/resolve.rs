@@ -307,7 +307,11 @@ impl Resolver {
                 }
             };
         }
-        soft.ok_or(if late { Miss::Late(cause) } else { Miss::Silent(cause) })
+        soft.ok_or(if late {
+            Miss::Late(cause)
+        } else {
+            Miss::Silent(cause)
+        })
     }
 
     fn cached(&self, key: &Key) -> Option<Result<Vec<IpAddr>, Negative>> {

@@ -82,7 +82,10 @@ impl<S> Watched<S> {
 
 fn too_much(most: usize) -> Fault {
     let most = most >> 10;
-    Fault::target("http.malformed", format!("more than {most} KiB came before the answer's head"))
+    Fault::target(
+        "http.malformed",
+        format!("more than {most} KiB came before the answer's head"),
+    )
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {

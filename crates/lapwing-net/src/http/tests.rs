@@ -326,10 +326,7 @@ async fn endless_answers_are_cut() {
             "HTTP/1.1 200 ",
             "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
         ),
-        (
-            "HTTP/1.1 102 Processing\r\n",
-            "\r\nHTTP/1.1 102 Processing\r\n",
-        ),
+        ("HTTP/1.1 102 Processing\r\n", "\r\nHTTP/1.1 102 Processing\r\n"),
         (
             "HTTP/1.1 200 OK\r\n\r\n",
             "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
@@ -540,7 +537,13 @@ async fn what_authorizes_us_stays_at_home() {
     let to = format!("http://user:passw0rd@{}/next", other.addr);
     let peer = redirecting(move |_| Some((302, to.clone()))).await;
     let mut request = get(url(&peer));
-    let private = ["Authorization", "cookie", "proxy-authorization", "Host", "X-Api-Key"];
+    let private = [
+        "Authorization",
+        "cookie",
+        "proxy-authorization",
+        "Host",
+        "X-Api-Key",
+    ];
     let welcome = ["accept-language", "Content-Type", "User-Agent"];
     for name in private.iter().chain(&welcome) {
         request
@@ -554,11 +557,21 @@ async fn what_authorizes_us_stays_at_home() {
     let response = ask(&request, &settings).await.unwrap();
     let seen = text(&response).to_ascii_lowercase();
     assert_eq!(response.peer, other.addr);
-    for name in ["authorization", "cookie", "value-of-host", "x-api-key", "x-key", "passw0rd"] {
+    for name in [
+        "authorization",
+        "cookie",
+        "value-of-host",
+        "x-api-key",
+        "x-key",
+        "passw0rd",
+    ] {
         assert!(!seen.contains(name), "{name}: {seen}");
     }
     for name in ["accept-language", "content-type", "user-agent"] {
-        assert!(seen.contains(&format!("{name}: value-of-{name}\r\n")), "{name}: {seen}");
+        assert!(
+            seen.contains(&format!("{name}: value-of-{name}\r\n")),
+            "{name}: {seen}"
+        );
     }
     assert_eq!(response.url.as_str(), format!("http://{}/next", other.addr));
 }

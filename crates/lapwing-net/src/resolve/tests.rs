@@ -279,7 +279,10 @@ fn what_cannot_be_reached_comes_last() {
     // Link-local without a zone: the connect call refuses it.
     assert_eq!(order(&["fe80::1", "10.0.0.1"]), ["10.0.0.1", "fe80::1"]);
     // The answer holds for its network for a while; one family alone asks for none.
-    assert_eq!(order(&["2001:db8::2", "2001:db8::1"]), ["2001:db8::2", "2001:db8::1"]);
+    assert_eq!(
+        order(&["2001:db8::2", "2001:db8::1"]),
+        ["2001:db8::2", "2001:db8::1"]
+    );
     assert_eq!(net.resolver.state().routes.len(), 2);
     for (_, reached) in net.resolver.state().routes.values_mut() {
         *reached = !*reached;

@@ -314,7 +314,11 @@ async fn a_verdict_on_our_certificate_is_waited_for() {
     };
     let other = server.strict(&Authority::named("Another"));
     for (acceptor, settings, expected) in [
-        (server.strict(&authority), &without, "peer sent alert certificate_required (tls.alert)"),
+        (
+            server.strict(&authority),
+            &without,
+            "peer sent alert certificate_required (tls.alert)",
+        ),
         (server.strict(&authority), &with, ""),
         (other, &with, "peer sent alert unknown_ca (tls.alert)"),
         (server.acceptor(&[]), &without, ""),
@@ -450,7 +454,11 @@ fn errors_of_files_name_the_file_and_what_is_wrong() {
         ),
     ] {
         let error = net.tls(&settings).err().unwrap().to_string();
-        assert_eq!(settings.check().unwrap_err().to_string(), error, "known beforehand");
+        assert_eq!(
+            settings.check().unwrap_err().to_string(),
+            error,
+            "known beforehand"
+        );
         assert!(error.contains(name) && error.contains(what), "{error}");
     }
     let good = TlsSettings {

@@ -226,7 +226,10 @@ pub(super) fn client_cert(reader: &mut OptionReader<'_>) -> Option<ClientCert> {
 
 /// The options with `name` (the key of a monitor's own name in a configuration) read as `server_name`.
 pub(super) fn with_server_name(options: &Options) -> Cow<'_, Options> {
-    let Some(name) = options.get("name").filter(|_| options.get("server_name").is_none()) else {
+    let Some(name) = options
+        .get("name")
+        .filter(|_| options.get("server_name").is_none())
+    else {
         return Cow::Borrowed(options);
     };
     let others = options.names().filter(|other| *other != "name");

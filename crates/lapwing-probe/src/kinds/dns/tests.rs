@@ -25,7 +25,9 @@ use tokio::{
 };
 
 use super::*;
-use crate::testkit::{Ask, Closed, FAMILIES, MachineClock, Row, all, detail, fact, loopback, net, phases, verdict};
+use crate::testkit::{
+    Ask, Closed, FAMILIES, MachineClock, Row, all, detail, fact, loopback, phases, verdict,
+};
 
 /// What a server sends for a query; the flag tells that it came over TCP. Nothing to send over TCP closes.
 type Script = Arc<dyn Fn(&Message, bool) -> Vec<Vec<u8>> + Send + Sync>;
@@ -670,7 +672,9 @@ fn the_examples_are_targets() {
 async fn observe_system(addresses: &[&str], port: u16, timeout: u64) -> (Verdict, Sample) {
     let target = Target::parse("dns:www.example.com", &[&INFO]).unwrap();
     let probe = options::read(&target, &target.options).unwrap();
-    let servers = addresses.iter().map(|a| SocketAddr::new(a.parse().unwrap(), port));
+    let servers = addresses
+        .iter()
+        .map(|a| SocketAddr::new(a.parse().unwrap(), port));
     let net = Net::with_resolvers(Arc::new(MachineClock::new()), servers.collect());
     let settings = ProbeSettings {
         timeout: Duration::from_millis(timeout),
@@ -745,12 +749,18 @@ async fn the_silence_of_all_servers_is_ours() {
 
 #[tokio::test]
 async fn without_any_server_it_is_ours() {
-    for (addresses, detail) in [(&[][..], "no name server configured"), (&["::1"], "wanted family")] {
+    for (addresses, detail) in [
+        (&[][..], "no name server configured"),
+        (&["::1"], "wanted family"),
+    ] {
         let (result, _) = observe_system(addresses, 53, 200).await;
         let Err(Fault::Ours(reason)) = result else {
             panic!("{result:?}")
         };
-        assert!(reason.code.as_str() == "ours.resolver" && reason.detail.contains(detail), "{reason}");
+        assert!(
+            reason.code.as_str() == "ours.resolver" && reason.detail.contains(detail),
+            "{reason}"
+        );
     }
 }
 

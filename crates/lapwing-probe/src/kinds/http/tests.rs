@@ -564,7 +564,10 @@ async fn over_http2() {
                 // DATA on stream 0.
                 http2([Step::Send(frame(0, 0, 0, b"x")), Step::Hold]),
                 &[],
-                ["down http.malformed", "answer is not valid HTTP/2: PROTOCOL_ERROR"],
+                [
+                    "down http.malformed",
+                    "answer is not valid HTTP/2: PROTOCOL_ERROR",
+                ],
             ),
             (
                 "silent",
@@ -672,7 +675,10 @@ async fn facts_and_phases() {
 
     let peer = Peer::tcp(Family::V6, answer(OK)).await;
     for (max_body, truncated) in [("4", "true"), ("5", "")] {
-        let found = Ask::new(peer.url("http")).option("max_body", max_body).observe().await;
+        let found = Ask::new(peer.url("http"))
+            .option("max_body", max_body)
+            .observe()
+            .await;
         assert_eq!(verdict(&found), "up");
         assert_eq!(fact(&found, "http.bytes"), max_body);
         assert_eq!(fact(&found, "http.truncated"), truncated);

@@ -304,7 +304,13 @@ async fn inside_tls() {
             let peer = Peer::accepting(family, acceptor, banner()).await;
             let ask = Ask::new(peer.url("tcp")).option("tls", "true");
             let ask = ask.option("ca", authority.path()).option(option, "fin");
-            rows.push(row(name, family, ask, &["down tls.alert", "certificate_required"], peer));
+            rows.push(row(
+                name,
+                family,
+                ask,
+                &["down tls.alert", "certificate_required"],
+                peer,
+            ));
         }
     }
     all(rows).await;
@@ -364,8 +370,9 @@ async fn what_is_sent_arrives_as_written() {
 
 #[test]
 fn option_errors_come_all_at_once() {
-    let ask =
-        Ask::new("tcp://x:1?send=\\q&expect=/(/&close=rst&insecure=true&ca=/nosuch/file&server_name=a%20b&tsl=true");
+    let ask = Ask::new(
+        "tcp://x:1?send=\\q&expect=/(/&close=rst&insecure=true&ca=/nosuch/file&server_name=a%20b&tsl=true",
+    );
     let errors = ask.errors();
     let of = |option: &str| {
         errors
@@ -379,7 +386,11 @@ fn option_errors_come_all_at_once() {
     assert!(of("close")[0].contains("rst"), "{errors:?}");
     assert!(of("insecure")[0].contains("without tls"), "{errors:?}");
     assert_eq!(of("ca").len(), 2, "without tls, and not readable: {errors:?}");
-    assert_eq!(of("server_name").len(), 2, "without tls, and not a name: {errors:?}");
+    assert_eq!(
+        of("server_name").len(),
+        2,
+        "without tls, and not a name: {errors:?}"
+    );
     assert!(
         errors
             .iter()

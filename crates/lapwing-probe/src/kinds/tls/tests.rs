@@ -291,8 +291,18 @@ async fn a_refusal_of_our_certificate_is_heard() {
     let mut rows = Vec::new();
     for family in FAMILIES {
         for (name, clients, own, expected) in [
-            ("none", &authority, None, ["down tls.alert", "certificate_required"]),
-            ("wrong", &Authority::new(), Some(&mine), ["down tls.alert", "peer sent alert"]),
+            (
+                "none",
+                &authority,
+                None,
+                ["down tls.alert", "certificate_required"],
+            ),
+            (
+                "wrong",
+                &Authority::new(),
+                Some(&mine),
+                ["down tls.alert", "peer sent alert"],
+            ),
             ("right", &authority, Some(&mine), ["up", ""]),
         ] {
             let acceptor = authority.good().acceptor(&[], Some(clients));
@@ -310,7 +320,8 @@ async fn a_refusal_of_our_certificate_is_heard() {
 #[test]
 fn option_errors_come_all_at_once() {
     let errors =
-        Ask::new("tls://x:1?ca=/nosuch/ca&client_cert=/nosuch/a,/nosuch/b&expires_within=14&server_name=[").errors();
+        Ask::new("tls://x:1?ca=/nosuch/ca&client_cert=/nosuch/a,/nosuch/b&expires_within=14&server_name=[")
+            .errors();
     let options: Vec<_> = errors.iter().map(|e| e.option.as_str()).collect();
     assert_eq!(
         options,
@@ -332,14 +343,22 @@ fn option_errors_come_all_at_once() {
     for (kind, option) in [("tls", "ca"), ("https", "ca"), ("tcp", "ca")] {
         let ask = Ask::new(format!("{kind}://x:1")).option(option, path.as_str());
         let errors = ask.errors();
-        let found = errors.iter().find(|e| e.message.contains("certificate 1 in it is malformed"));
+        let found = errors
+            .iter()
+            .find(|e| e.message.contains("certificate 1 in it is malformed"));
         let found = found.unwrap_or_else(|| panic!("{errors:?}"));
-        assert!(found.option == option && found.message.contains(&path), "{found:?}");
+        assert!(
+            found.option == option && found.message.contains(&path),
+            "{found:?}"
+        );
     }
     let (one, two) = (Authority::new().good().file(), Authority::new().good().file());
     let pair = format!("{},{}", one.path().display(), two.path().display());
     let errors = Ask::new("https://x").option("client_cert", pair).errors();
-    assert!(errors[0].option == "client_cert" && errors[0].message.contains("does not belong"), "{errors:?}");
+    assert!(
+        errors[0].option == "client_cert" && errors[0].message.contains("does not belong"),
+        "{errors:?}"
+    );
     let errors = Ask::new("tls://x:1?name=a&server_name=b").errors();
     assert_eq!(errors[0].option, "name", "one of them would have no effect");
     let errors = Ask::new("tls://x:1?client_cert=a,b,c").errors();
