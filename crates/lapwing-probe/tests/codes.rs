@@ -1,6 +1,8 @@
 //! Every code that stands in the sources of the way to the network and of the probes is declared: what is documented is
 //! all that can be met.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::{
     collections::{BTreeSet, HashSet},
     fs,

@@ -500,6 +500,7 @@ fn http2(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one table")]
 async fn over_http2() {
     let authority = Authority::new();
     // HEADERS with `:status: 200` (RFC 7541 appendix A, index 8), then DATA.

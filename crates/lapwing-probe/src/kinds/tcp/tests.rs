@@ -223,6 +223,7 @@ async fn every_answer_and_every_silence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one table")]
 async fn inside_tls() {
     let authority = Authority::new();
     let mut rows = Vec::new();
