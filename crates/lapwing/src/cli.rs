@@ -102,6 +102,7 @@ enum ConfigCommand {
         config: ConfigArg,
     },
     /// Show the configuration as it is understood, defaults filled in, secrets as ***
+    #[command(after_help = "Example:\n  lapwing config show --config /etc/lapwing/")]
     Show {
         #[command(flatten)]
         config: ConfigArg,

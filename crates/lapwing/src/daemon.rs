@@ -206,8 +206,12 @@ impl Daemon {
         }
         self.log.apply(&loaded.log);
         *desk.told.write().unwrap_or_else(PoisonError::into_inner) = told(&loaded);
-        if let Err(failed) = listeners.rebind(&loaded, &self.clock).await {
-            error!(error = %full(&*failed), "a listener of the changed configuration cannot be opened; the rest is applied");
+        let (moved, refused) = listeners.rebind(&loaded, &self.clock).await;
+        for failed in refused {
+            error!(error = %full(&*failed), "a listener of the changed configuration cannot be opened and stays as it was; the rest is applied");
+        }
+        for line in moved {
+            info!("{line}");
         }
         let plan = loaded.plan.clone();
         let series = plan.series.len();

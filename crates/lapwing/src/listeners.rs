@@ -45,6 +45,7 @@ struct Web {
     bound: SocketAddr,
     listener: Option<TcpListener>,
     stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
 }
 
 /// A running echo server; it stops when told, or when dropped.
@@ -85,26 +86,61 @@ impl Listeners {
         self.serve_web();
     }
 
-    /// Opens what a changed configuration wants elsewhere, and closes what it no longer wants.
-    pub async fn rebind(&mut self, loaded: &Loaded, clock: &Arc<SystemClock>) -> anyhow::Result<()> {
+    /// Opens what a changed configuration wants elsewhere, and closes what it no longer wants. What cannot be opened
+    /// stays where it was. Gives a line for each that has moved, and why others have not.
+    pub async fn rebind(&mut self, loaded: &Loaded, clock: &Arc<SystemClock>) -> (Vec<String>, Vec<anyhow::Error>) {
+        let before = self.describe();
+        let mut failed = Vec::new();
         if self.web.as_ref().map(|w| w.wanted) != loaded.web {
-            if let Some(old) = self.web.take() {
-                old.stop.send_replace(true);
-            }
-            if let Some(wanted) = loaded.web {
-                self.web = Some(bind_web(wanted).await?);
-                self.serve_web();
-            }
+            failed.extend(self.move_web(loaded.web).await.err());
+            self.serve_web();
         }
         if self.echo.as_ref().map(|e| e.wanted) != loaded.echo {
-            if let Some(old) = self.echo.take() {
-                old.stop().await;
+            failed.extend(self.move_echo(loaded.echo, clock).await.err());
+        }
+        let moved = self.describe().into_iter().filter(|line| !before.contains(line)).collect();
+        (moved, failed)
+    }
+
+    async fn move_web(&mut self, wanted: Option<SocketAddr>) -> anyhow::Result<()> {
+        let opened = match wanted {
+            Some(wanted) => bind_web(wanted).await.map(Some),
+            None => Ok(None),
+        };
+        match (opened, self.web.take()) {
+            (Ok(new), old) => {
+                self.web = new;
+                if let Some(old) = old {
+                    old.stop().await;
+                }
+                Ok(())
             }
-            if let Some(wanted) = loaded.echo {
-                self.echo = Some(start_echo(wanted, clock)?);
+            (Err(failed), old) => {
+                self.web = old;
+                Err(failed)
             }
         }
-        Ok(())
+    }
+
+    async fn move_echo(&mut self, wanted: Option<SocketAddr>, clock: &Arc<SystemClock>) -> anyhow::Result<()> {
+        let old = self.echo.take();
+        let (place, was) = (old.as_ref().map(|o| o.bound), old.as_ref().map(|o| o.wanted));
+        if let Some(old) = old {
+            old.stop().await;
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
+        match start_echo(wanted, clock) {
+            Ok(new) => {
+                self.echo = Some(new);
+                Ok(())
+            }
+            Err(failed) => {
+                if let (Some(place), Some(was)) = (place, was) {
+                    self.echo = Some(Echo { wanted: was, ..start_echo(place, clock)? });
+                }
+                Err(failed)
+            }
+        }
     }
 
     /// Where everything is, a line each.
@@ -122,8 +158,8 @@ impl Listeners {
     /// Stops answering; requests under way are finished.
     pub async fn close(mut self) {
         self.stop.send_replace(true);
-        if let Some(web) = &self.web {
-            web.stop.send_replace(true);
+        if let Some(web) = self.web.take() {
+            web.stop().await;
         }
         if let Some(echo) = self.echo.take() {
             echo.stop().await;
@@ -139,7 +175,7 @@ impl Listeners {
         let (Some(web), Some(source)) = (&mut self.web, &self.source) else { return };
         let Some(listener) = web.listener.take() else { return };
         let (router, stop) = (lapwing_web::router(Arc::clone(source)), web.stop.subscribe());
-        self.tasks.push(tokio::spawn(async move {
+        web.task = Some(tokio::spawn(async move {
             if let Err(failed) = lapwing_web::serve_tcp(listener, router, stop).await {
                 error!(error = %full(&failed), "the status page no longer answers");
             }
@@ -152,7 +188,7 @@ async fn bind_web(wanted: SocketAddr) -> anyhow::Result<Web> {
         format!("the status page cannot listen on {wanted}; choose another address in the configuration: [web] listen = \"127.0.0.1:8481\", or \"off\"")
     })?;
     let bound = listener.local_addr()?;
-    Ok(Web { wanted, bound, listener: Some(listener), stop: watch::channel(false).0 })
+    Ok(Web { wanted, bound, listener: Some(listener), stop: watch::channel(false).0, task: None })
 }
 
 fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Echo> {
@@ -166,6 +202,17 @@ fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Ec
         drop(stopped.wait_for(|stop| *stop).await);
     }));
     Ok(Echo { wanted, bound, stop, task })
+}
+
+impl Web {
+    /// Closes the listener; requests under way are finished, but do not hold us up.
+    async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.listener = None;
+        if let Some(task) = self.task.take() {
+            drop(tokio::time::timeout(std::time::Duration::from_secs(2), task).await);
+        }
+    }
 }
 
 impl Echo {

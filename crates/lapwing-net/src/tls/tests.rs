@@ -180,7 +180,7 @@ async fn certificates_that_nobody_vouches_for() {
 
 #[tokio::test]
 async fn an_expired_authority_is_not_called_an_expired_leaf() {
-    let (now, day) = (Hand::START, std::time::Duration::from_hours(24));
+    let (now, day) = (Hand::START, Duration::from_hours(24));
     let authority = Authority::new();
     let pair = authority.issue(&params(&["a.example"]));
     let (_, seen) = verdict(&pair, "b.example", &authority.pem()).await.unwrap_err();
@@ -378,7 +378,7 @@ fn configurations_are_made_once_until_a_file_changes() {
     let first = net.tls(&settings).unwrap();
     assert!(Arc::ptr_eq(&first, &net.clone().tls(&settings.clone()).unwrap()));
     let ca = settings.ca.as_ref().unwrap();
-    let later = std::fs::metadata(ca).unwrap().modified().unwrap() + std::time::Duration::from_secs(9);
+    let later = std::fs::metadata(ca).unwrap().modified().unwrap() + Duration::from_secs(9);
     std::fs::File::options()
         .append(true)
         .open(ca)
@@ -391,6 +391,7 @@ fn configurations_are_made_once_until_a_file_changes() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn errors_of_files_name_the_file_and_what_is_wrong() {
     let (dir, net, authority) = (tempdir().unwrap(), net(), Authority::new());
     let (one, other) = (

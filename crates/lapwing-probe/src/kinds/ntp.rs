@@ -404,9 +404,10 @@ impl<'a, 'c> Round<'a, 'c> {
     async fn receive(&mut self) -> Result<(), Fault> {
         let (buffer, control) = (&mut self.buffer, &mut self.control);
         let fd = self.socket.as_raw_fd();
+        // A port where nobody listens makes the socket no more readable: it is an error alone that arrives.
         let taken = self
             .socket
-            .async_io(Interest::READABLE, || stamped(fd, buffer, control))
+            .async_io(Interest::READABLE | Interest::ERROR, || stamped(fd, buffer, control))
             .await;
         let (count, stamp) = taken.map_err(|e| fault_of(&e, Moment::Later))?;
         let received = arrival(self.cx.net.clock().now(), stamp);

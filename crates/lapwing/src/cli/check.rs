@@ -32,12 +32,12 @@ pub struct CheckArgs {
     #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = pair)]
     option: Vec<(String, String)>,
     /// Deadline of each probe, name resolution included [default: 2s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = deadline)]
     timeout: Option<Duration>,
     /// Read targets from standard input, one a line
     #[arg(long)]
     stdin: bool,
-    /// Kind of the bare hosts on standard input: web1 is then icmp://web1
+    /// Kind of the bare hosts on standard input: with icmp, web1 is read as icmp://web1
     #[arg(long, value_name = "KIND", requires = "stdin")]
     kind: Option<String>,
     /// A line of JSON each
@@ -60,6 +60,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it leaves no time for an answer".to_owned()),
+        Ok(length) => Ok(length),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -22,6 +22,7 @@ pub enum NotifyCommand {
         config: ConfigArg,
     },
     /// List the notifiers of the configuration, and the messages that were given up
+    #[command(after_help = "Example:\n  lapwing notify list --config /etc/lapwing/")]
     List {
         #[command(flatten)]
         config: ConfigArg,
@@ -99,7 +100,7 @@ fn find<'a>(loaded: &'a Loaded, name: &'a str) -> Result<(&'a str, &'a Built), F
 }
 
 fn list(loaded: &Loaded) -> Result<u8, Failure> {
-    for (name, built) in loaded.notifiers.iter() {
+    for (name, built) in &loaded.notifiers {
         let told = loaded.plan.series.iter().filter(|s| s.monitor.notify.iter().any(|n| **n == **name)).count();
         out::print(&format!("{name}  {}  tells of {told} series\n", built.info.name))?;
     }

@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
         }
         .run()
         .await
-        .map_err(refused)
+        .map_err(|error| refused(&error))
     })?;
     Ok(exit::FINE)
 }
@@ -97,8 +97,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Failure> {
 }
 
 /// What keeps the daemon from starting can be mended by whoever started it.
-fn refused(error: anyhow::Error) -> Failure {
-    let text = recorder::full(&*error);
+fn refused(error: &anyhow::Error) -> Failure {
+    let text = recorder::full(&**error);
     let mendable = error.chain().any(|cause| {
         cause.downcast_ref::<lapwing_store::StoreError>().is_some()
             || cause.downcast_ref::<std::io::Error>().is_some()
@@ -111,7 +111,7 @@ fn refused(error: anyhow::Error) -> Failure {
 
 async fn verify(loaded: &Loaded, net: &Net) -> Result<(), Failure> {
     let mut bad = String::new();
-    for (name, built) in loaded.notifiers.iter() {
+    for (name, built) in &loaded.notifiers {
         match built.notifier.verify(net).await {
             Ok(_) => tracing::info!("notifier {name} is valid"),
             Err(error) => bad.push_str(&format!("\n  {name}: {error} [{}]", error.code)),
@@ -121,5 +121,31 @@ async fn verify(loaded: &Loaded, net: &Net) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::usage(format!("these notifiers are not valid:{bad}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_is_written_once_and_never_over_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lapwing.toml");
+        let environment = Environment::of(folder.path(), [("HOME", "/nonexistent")]);
+        start_with(Some(&path), &environment).unwrap();
+        config::load(&path, &environment).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        start_with(Some(&path), &environment).unwrap();
+        start_with(None, &environment).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_missing_configuration_that_the_environment_names_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment::of(folder.path(), [("LAPWING_CONFIG", "/nonexistent/lapwing.toml")]);
+        start_with(None, &environment).unwrap();
+        assert!(!folder.path().join("lapwing.toml").exists());
     }
 }

@@ -61,7 +61,7 @@ fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
 }
 
 /// The states as the ledger has them.
-fn left_behind(data: &PathBuf) -> Result<StatusShape, Failure> {
+fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
     let ledger = DataDir::read(data).and_then(|dir| dir.ledger()).map_err(|e| Failure::usage(e.to_string()))?;
     let restored = book::restore(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
     let mut series: Vec<SeriesShape> = restored.standings.iter().map(|(key, standing)| shape(key, standing)).collect();
