@@ -5,6 +5,7 @@
 
 mod clocks;
 mod entry;
+mod planning;
 mod telling;
 
 use std::{
@@ -18,8 +19,8 @@ use jiff::tz::TimeZone;
 
 use self::entry::Entry;
 use crate::{
-    event::{Event, EventKind},
-    id::{Rng, stable_hash},
+    event::Event,
+    id::Rng,
     judge::{Standing, Step},
     loss::Share,
     monitor::{Plan, Series},
@@ -90,6 +91,8 @@ pub struct RunId {
 pub enum Change {
     Standing {
         series: Arc<str>,
+        /// What people call the series.
+        name: String,
         standing: Box<Standing>,
     },
     /// The series is no longer watched.
@@ -250,6 +253,9 @@ impl Lookout {
 
     /// When to hand in the next [`Input::Tick`], if nothing else happens before.
     pub fn next_wake(&self) -> Mono {
+        if self.stopped {
+            return self.alive_at;
+        }
         let series = self.wakes.peek().map(|Reverse((at, ..))| *at);
         [series, self.outbox.next_wake(), Some(self.alive_at)]
             .into_iter()
@@ -293,106 +299,6 @@ impl Lookout {
             offline: self.line.offline.clone(),
             started: self.watch.0,
         }
-    }
-
-    fn plan(&mut self, plan: Plan, now: Now) {
-        self.zone = plan.zone.unwrap_or(TimeZone::UTC);
-        self.notifiers = plan.notifiers.iter().map(|n| Arc::clone(&n.name)).collect();
-        self.outbox.configure(&plan.notifiers);
-        let count = plan.series.len();
-        let mut kept: HashMap<Arc<str>, u32> = HashMap::with_capacity(count);
-        for series in plan.series {
-            let key = Arc::clone(&series.key);
-            let slot = match self.by_key.remove(&key) {
-                Some(slot) => {
-                    self.replan(slot, series, now);
-                    slot
-                }
-                None => self.admit(series, count, now),
-            };
-            kept.insert(key, slot);
-        }
-        let gone: Vec<u32> = std::mem::replace(&mut self.by_key, kept).into_values().collect();
-        for slot in gone {
-            self.dismiss(slot, now);
-        }
-        // What an earlier run watched and this plan does not: its open outages end where its knowledge ended.
-        for (series, mut standing) in std::mem::take(&mut self.restored) {
-            let known_until = standing.seen.unwrap_or(standing.since);
-            self.forget(series, &mut standing, known_until);
-        }
-        self.recount();
-    }
-
-    /// An unchanged or edited series goes on: same standing, same place in the schedule.
-    fn replan(&mut self, slot: u32, series: Arc<Series>, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else {
-            return;
-        };
-        let reschedule = entry.series.monitor.policy != series.monitor.policy;
-        entry.series = series;
-        if reschedule {
-            entry.reschedule(now.mono);
-        }
-        self.arm(slot, now);
-    }
-
-    fn admit(&mut self, series: Arc<Series>, count: usize, now: Now) -> u32 {
-        let restored = self.restored.remove(&series.key);
-        let new = restored.is_none();
-        let hash = stable_hash(&series.key);
-        let entry = Entry {
-            standing: restored.unwrap_or_else(|| Standing::new(now.wall)),
-            hash,
-            last_slot: None,
-            next_slot: schedule::first_slot(now.mono, hash, series.monitor.policy.interval, count),
-            running: VecDeque::new(),
-            last: None,
-            skipped: 0,
-            wake: 0,
-            blind: false,
-            series,
-        };
-        if new {
-            let mut event = self.event(EventKind::Monitoring, Some(&entry), now);
-            event.state = State::Pending;
-            self.tell(event, Some(&entry.series));
-            self.out.changes.push(entry.stored());
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            (self.entries.len() - 1) as u32
-        });
-        self.entries[slot as usize] = Some(entry);
-        self.arm(slot, now);
-        slot
-    }
-
-    fn dismiss(&mut self, slot: u32, now: Now) {
-        let Some(mut entry) = self.entries[slot as usize].take() else {
-            return;
-        };
-        self.free.push(slot);
-        self.forget(Arc::clone(&entry.series.key), &mut entry.standing, now.wall);
-    }
-
-    fn forget(&mut self, series: Arc<str>, standing: &mut Standing, at: Wall) {
-        if let Some(outage) = standing.retire(at) {
-            self.out.changes.push(Change::Outage {
-                series: Arc::clone(&series),
-                outage: Box::new(outage),
-            });
-        }
-        if standing.state.is_unknown() && at > standing.since {
-            let (state, from) = (standing.state, standing.since);
-            self.out.changes.push(Change::Unknown {
-                series: Arc::clone(&series),
-                state,
-                from,
-                to: at,
-            });
-        }
-        self.out.changes.push(Change::Forget { series });
     }
 
     fn observed(&mut self, run: RunId, observation: Observation, now: Now) {
@@ -488,24 +394,11 @@ impl Lookout {
         self.entries[slot as usize] = Some(entry);
     }
 
-    fn recount(&mut self) {
-        for entry in self.entries.iter_mut().flatten() {
-            entry.blind = !entry.series.loopback && entry.is_blind();
-        }
-        let network = self
-            .entries
-            .iter()
-            .flatten()
-            .filter(|e| !e.series.loopback)
-            .count();
-        let blind = self.entries.iter().flatten().filter(|e| e.blind).count();
-        self.line.recount(network, blind);
-    }
-
     /// Starts every probe that is due and lets time pass where it matters.
     fn wake(&mut self, now: Now) {
         while let Some(Reverse((at, slot, number))) = self.wakes.peek().copied() {
-            if at > now.mono {
+            // After the end nothing falls due: what is not begun would stay due for ever.
+            if at > now.mono || self.stopped {
                 break;
             }
             self.wakes.pop();
@@ -524,9 +417,7 @@ impl Lookout {
                 }
                 self.apply(slot, step, now);
             }
-            if !self.stopped {
-                self.start_if_due(slot, now);
-            }
+            self.start_if_due(slot, now);
             self.arm(slot, now);
         }
         if now.mono >= self.alive_at {

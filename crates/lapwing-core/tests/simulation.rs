@@ -379,7 +379,7 @@ impl World {
 impl Disk {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Standing { series, standing } => drop(self.standings.insert(series, *standing)),
+            Change::Standing { series, standing, .. } => drop(self.standings.insert(series, *standing)),
             Change::Forget { series } => drop(self.standings.remove(&series)),
             Change::Outage { series, outage } => drop(self.outages.insert((series, outage.began.0), *outage)),
             Change::OutageMoved { series, began } => drop(self.outages.remove(&(series, began.0))),

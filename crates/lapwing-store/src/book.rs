@@ -1,6 +1,6 @@
 //! The lookout's book: its changes as ledger operations, and what an earlier run has written, read back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lapwing_core::{
     lookout::{Change, Restored},
@@ -28,11 +28,10 @@ pub enum BookError {
 /// The operations that store `change`.
 pub fn operations(change: &Change, ops: &mut Vec<Op>) {
     match change {
-        Change::Standing { series, standing } => {
-            ops.push(record::put(
-                &space::series(series),
-                &StandingRecord::from(&**standing),
-            ));
+        Change::Standing { series, name, standing } => {
+            let mut kept = StandingRecord::from(&**standing);
+            kept.name.clone_from(name);
+            ops.push(record::put(&space::series(series), &kept));
         }
         Change::Forget { series } => ops.push(Op::Delete(space::series(series))),
         Change::Outage { series, outage } => {
@@ -99,6 +98,18 @@ pub fn restore(ledger: &dyn Ledger) -> Result<Restored, BookError> {
         rows,
         watch,
     })
+}
+
+/// What people call the series that are watched, by key.
+pub fn names(ledger: &dyn Ledger) -> Result<BTreeMap<String, String>, BookError> {
+    let mut names = BTreeMap::new();
+    for entry in ledger.prefix(&space::all_series())?.0 {
+        let standing: StandingRecord = record::read(&entry)?;
+        if let Some(key) = space::name_in(&entry.key, &space::all_series()).filter(|_| !standing.name.is_empty()) {
+            names.insert(key, standing.name);
+        }
+    }
+    Ok(names)
 }
 
 /// When this program watched: start and last sign of life of every run, oldest first.
@@ -283,7 +294,8 @@ mod tests {
         write(
             &ledger,
             &[
-                Change::Standing { series: Arc::clone(&web), standing: Box::new(standing.clone()) },
+                Change::Standing { series: Arc::clone(&web),
+                    name: "web".to_owned(), standing: Box::new(standing.clone()) },
                 Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(1, Some(9))) },
                 Change::Unknown { series: Arc::clone(&web), state: State::Inconclusive, from: Wall(3), to: Wall(4) },
                 Change::Watch { started: Wall(1), until: Wall(5) },
@@ -296,6 +308,7 @@ mod tests {
         );
         let restored = restore(&ledger).unwrap();
         assert_eq!(restored.standings, [(Arc::clone(&web), standing)]);
+        assert_eq!(names(&ledger).unwrap()[&*web], "web");
         assert_eq!(restored.rows, [row(12, 2)]);
         assert_eq!(restored.watch, Some((Wall(7), Wall(9))));
         assert_eq!(outages(&ledger, &web).unwrap(), [outage(1, Some(9))]);

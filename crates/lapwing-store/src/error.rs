@@ -19,7 +19,7 @@ pub enum StoreError {
     Full { path: PathBuf },
     #[error("{} is in use by {}", .path.display(), Holder(*.pid))]
     Locked { path: PathBuf, pid: Option<u32> },
-    #[error("{} is damaged ({what}): stop the daemon, keep a copy of the file, and bring back a backup with `lapwing restore`", .path.display())]
+    #[error("{} is damaged ({what}): keep a copy of the file, and bring back a backup with `lapwing restore`", .path.display())]
     Corrupt { path: PathBuf, what: String },
     #[error("{} has format {found}, this version of lapwing knows formats up to {known}: use a newer lapwing", .path.display())]
     NewerVersion { path: PathBuf, found: u32, known: u32 },

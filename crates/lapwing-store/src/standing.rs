@@ -21,6 +21,8 @@ use crate::record::{Record, StoredReason, StoredWall};
 /// The standing of a series, under [`crate::space::series`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StandingRecord {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
     state: String,
     since: StoredWall,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -77,6 +79,7 @@ impl From<&Standing> for StandingRecord {
             .runs()
             .map(|(lost, n)| if lost { -i64::from(n) } else { i64::from(n) });
         Self {
+            name: String::new(),
             state: it.state.to_string(),
             since: it.since.into(),
             resume: it.resume.to_string(),

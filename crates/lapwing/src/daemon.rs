@@ -137,7 +137,7 @@ impl Daemon {
         let ledger = Arc::new(dir.ledger()?);
         let (history, aside) = dir.history_or_quarantine(now)?;
         if let Some((aside, why)) = aside {
-            error!(error = %full(&why), "the history was damaged: it lies in {} now, and a new one has begun; states and outages are untouched", aside.display());
+            error!("the history was damaged ({}): it lies in {} now, and a new one has begun; states and outages are untouched", damage(&why), aside.display());
         }
         Ok(Memory { dir, ledger, history: Arc::new(history) })
     }
@@ -278,6 +278,14 @@ fn told(loaded: &Loaded) -> Arc<Told> {
 
 fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// What is wrong with a store, without the advice that another place would give.
+fn damage(error: &lapwing_store::StoreError) -> String {
+    match error {
+        lapwing_store::StoreError::Corrupt { what, .. } => what.clone(),
+        other => full(other),
+    }
 }
 
 /// How many descriptors this process may open.

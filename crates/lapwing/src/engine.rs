@@ -80,7 +80,7 @@ impl Engine {
             self.carry_out();
             // Messages under way still bring their receipts: without them they would be sent again.
             if let Some(done) = goodbye.take_if(|_| !self.lookout.is_delivering()) {
-                drop(done.send(()));
+                let _gone_is_fine = done.send(());
                 return;
             }
         }

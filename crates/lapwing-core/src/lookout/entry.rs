@@ -32,6 +32,7 @@ impl Entry {
     pub(super) fn stored(&self) -> Change {
         Change::Standing {
             series: Arc::clone(&self.series.key),
+            name: self.series.name.clone(),
             standing: Box::new(self.standing.clone()),
         }
     }

@@ -78,18 +78,6 @@ impl DataArg {
         let path = config::locate(self.config.config.as_deref(), environment).map_err(Failure::usage)?;
         config::store_path(&path, environment).map_err(Failure::usage)
     }
-
-    /// Names of the series as the configuration has them, by key; empty when only a folder was given.
-    fn names(&self, environment: &Environment) -> BTreeMap<String, (String, String)> {
-        if self.data.is_some() {
-            return BTreeMap::new();
-        }
-        let loaded = config::locate(self.config.config.as_deref(), environment)
-            .ok()
-            .and_then(|path| config::load(&path, environment).ok());
-        let series = loaded.into_iter().flat_map(|l| l.plan.series);
-        series.map(|s| (s.key.to_string(), (s.name.clone(), s.monitor.name.clone()))).collect()
-    }
 }
 
 pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failure> {
@@ -98,7 +86,7 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     let folder = args.data.folder(environment)?;
     let store = |e: &dyn std::error::Error| Failure::usage(crate::recorder::full(e));
     let ledger = DataDir::read(&folder).and_then(|dir| dir.ledger()).map_err(|e| store(&e))?;
-    let mut records = records(&ledger, &args.data.names(environment)).map_err(|e| store(&e))?;
+    let mut records = records(&ledger).map_err(|e| store(&e))?;
     select(&mut records, &args.monitors)?;
     let runs = book::runs(&ledger).map_err(|e| store(&e))?;
     let shape = ReportShape::new(&records, window, &unwatched(&runs, now), now);
@@ -167,14 +155,12 @@ fn unwatched(runs: &[(Wall, Wall)], now: Wall) -> Vec<Interval> {
     gaps
 }
 
-fn records(
-    ledger: &DiskLedger,
-    names: &BTreeMap<String, (String, String)>,
-) -> Result<Vec<SeriesRecord>, book::BookError> {
+fn records(ledger: &DiskLedger) -> Result<Vec<SeriesRecord>, book::BookError> {
     let Restored { standings, .. } = book::restore(ledger)?;
+    let names = book::names(ledger)?;
     let mut by_key: BTreeMap<String, SeriesRecord> = BTreeMap::new();
     for (key, standing) in &standings {
-        let record = by_key.entry(key.to_string()).or_insert_with(|| record(key, names));
+        let record = by_key.entry(key.to_string()).or_insert_with(|| record(key, &names));
         record.watched = true;
         record.known_since = standing.known_since;
         if standing.state.is_unknown() {
@@ -182,12 +168,12 @@ fn records(
         }
     }
     for (key, outage) in book::all_outages(ledger)? {
-        let record = by_key.entry(key.clone()).or_insert_with(|| record(&key, names));
+        let record = by_key.entry(key.clone()).or_insert_with(|| record(&key, &names));
         known_from(record, &outage);
         record.outages.push(outage);
     }
     for (key, _, from, to) in book::all_unknown(ledger)? {
-        let record = by_key.entry(key.clone()).or_insert_with(|| record(&key, names));
+        let record = by_key.entry(key.clone()).or_insert_with(|| record(&key, &names));
         record.unknown.push(Interval { from, to });
     }
     let mut records: Vec<SeriesRecord> = by_key.into_values().collect();
@@ -203,15 +189,17 @@ fn known_from(record: &mut SeriesRecord, outage: &Outage) {
     }
 }
 
-fn record(key: &str, names: &BTreeMap<String, (String, String)>) -> SeriesRecord {
+/// What people call a series; one that is watched no more by its monitor and target.
+pub fn name_of(key: &str, names: &BTreeMap<String, String>) -> String {
     let (monitor, target) = split_key(key);
-    let (series, monitor) = match names.get(key) {
-        Some((series, monitor)) => (series.clone(), monitor.clone()),
-        None => (monitor.to_owned(), monitor.to_owned()),
-    };
+    names.get(key).cloned().unwrap_or_else(|| format!("{monitor} ({target})"))
+}
+
+fn record(key: &str, names: &BTreeMap<String, String>) -> SeriesRecord {
+    let (monitor, target) = split_key(key);
     SeriesRecord {
-        series,
-        monitor,
+        series: name_of(key, names),
+        monitor: monitor.to_owned(),
         target: target.to_owned(),
         watched: false,
         known_since: None,

@@ -1,6 +1,6 @@
 //! `lapwing status`: the states of the running daemon, or those that it left behind.
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
 use clap::Args;
 use lapwing_api::shapes::{Reason, SeriesShape, StatusShape, VERSION, counts};
@@ -9,7 +9,7 @@ use lapwing_store::{DataDir, book};
 use lapwing_term::status_table;
 
 use super::{
-    local::{self, Answer},Failure, exit, report::{DataArg, split_key, zone}};
+    local::{self, Answer},Failure, exit, report::{DataArg, name_of, split_key, zone}};
 use crate::{clock::SystemClock, config::Environment, listeners::SOCKET, out};
 
 #[derive(Debug, Args)]
@@ -64,7 +64,8 @@ fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
 fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
     let ledger = DataDir::read(data).and_then(|dir| dir.ledger()).map_err(|e| Failure::usage(e.to_string()))?;
     let restored = book::restore(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
-    let mut series: Vec<SeriesShape> = restored.standings.iter().map(|(key, standing)| shape(key, standing)).collect();
+    let names = book::names(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
+    let mut series: Vec<SeriesShape> = restored.standings.iter().map(|(key, standing)| shape(key, standing, &names)).collect();
     series.sort_by(|a, b| a.series.cmp(&b.series));
     Ok(StatusShape {
         v: VERSION,
@@ -80,18 +81,18 @@ fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
     })
 }
 
-fn shape(key: &str, standing: &Standing) -> SeriesShape {
+fn shape(key: &str, standing: &Standing, names: &BTreeMap<String, String>) -> SeriesShape {
     let (monitor, target) = split_key(key);
     let since: Wall = match (&standing.outage, standing.state) {
         (Some(outage), State::Down) => outage.began,
         _ => standing.since,
     };
     SeriesShape {
-        series: monitor.to_owned(),
+        series: name_of(key, names),
         monitor: monitor.to_owned(),
         target: target.to_owned(),
         kind: target.split(':').next().unwrap_or_default().to_owned(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         state: standing.state.to_string(),
         since: since.rfc3339(),
         reason: standing.reason.as_ref().map(Reason::from),

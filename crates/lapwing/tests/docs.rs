@@ -1,0 +1,259 @@
+//! What the documentation says is true: each configuration in it is accepted by the program, each command and flag
+//! exists, each link leads somewhere. It must never reach the network.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers end the test as the test itself would"
+)]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A fenced block of a page.
+struct Block {
+    page: PathBuf,
+    line: usize,
+    language: String,
+    text: String,
+}
+
+impl Block {
+    fn place(&self) -> String {
+        format!("{}:{}", self.page.display(), self.line)
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+fn lapwing(args: &[&str], variables: &[(String, String)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
+    // Nothing of this machine's configuration may help.
+    command.env_clear().envs(variables.iter().cloned()).args(args);
+    command.output().unwrap()
+}
+
+/// Files with this ending in a folder, and in the folders below it when `deep`.
+fn files(folder: &Path, ending: &str, deep: bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && deep {
+            found.extend(files(&path, ending, deep));
+        } else if path.extension().is_some_and(|e| e == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn pages() -> Vec<PathBuf> {
+    let root = root();
+    let mut pages = files(&root, "md", false);
+    pages.extend(files(&root.join("docs"), "md", true));
+    assert!(
+        pages.len() > 10,
+        "the documentation is not where this test looks for it"
+    );
+    pages
+}
+
+/// The fenced blocks of a page, and the page without them.
+fn parts(page: &Path) -> (Vec<Block>, String) {
+    let text = fs::read_to_string(page).unwrap();
+    let (mut blocks, mut prose) = (Vec::new(), String::new());
+    let mut open: Option<(Block, usize)> = None;
+    for (number, line) in text.lines().enumerate() {
+        let fence = line.trim_start().strip_prefix("```");
+        match (&mut open, fence) {
+            (None, Some(language)) => {
+                let (page, language) = (page.to_owned(), language.trim().to_owned());
+                let block = Block {
+                    page,
+                    line: number + 1,
+                    language,
+                    text: String::new(),
+                };
+                open = Some((block, line.len() - line.trim_start().len()));
+            }
+            (None, None) => prose.extend([line, "\n"]),
+            (Some(_), Some(_)) => blocks.extend(open.take().map(|(block, _)| block)),
+            // A block in a list is indented as its fence is.
+            (Some((block, indent)), None) => {
+                block.text.extend([line.get(*indent..).unwrap_or_default(), "\n"]);
+            }
+        }
+    }
+    assert!(open.is_none(), "{} ends inside a block", page.display());
+    (blocks, prose)
+}
+
+/// What stands between `before` and `after`, each time.
+fn between<'t>(text: &'t str, before: &str, after: char) -> Vec<&'t str> {
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| rest.split_once(after))
+        .map(|(found, _)| found)
+        .collect()
+}
+
+/// Writes a configuration with all that it asks for, and lets the program read it.
+fn check(text: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("lapwing.toml");
+    fs::write(&config, text).unwrap();
+    for secret in between(text, "file = \"", '"') {
+        let path = folder.path().join(secret);
+        fs::write(&path, "123456:secret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    for list in between(text, "\"@", '"') {
+        fs::write(folder.path().join(list), "192.0.2.9\n").unwrap();
+    }
+    let value = |name: &str| {
+        if name.ends_with("_ID") {
+            "42"
+        } else {
+            "https://hooks.example.com/services/T/B/x"
+        }
+    };
+    let variables: Vec<_> = between(text, "${", '}')
+        .into_iter()
+        .map(|name| (name.to_owned(), value(name).to_owned()))
+        .collect();
+    lapwing(
+        &["config", "check", "--config", config.to_str().unwrap()],
+        &variables,
+    )
+}
+
+fn none(problems: &[String]) {
+    assert!(
+        problems.is_empty(),
+        "{} wrong:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+#[test]
+fn every_configuration_is_accepted() {
+    let blocks: Vec<Block> = pages().iter().flat_map(|page| parts(page).0).collect();
+    let mut given: Vec<(String, String)> = blocks
+        .iter()
+        .filter(|block| block.language == "toml" && block.text.contains("[[monitor]]"))
+        .map(|block| (block.place(), block.text.clone()))
+        .collect();
+    for path in files(&root().join("examples"), "toml", false) {
+        given.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+    }
+    assert!(given.len() > 10, "only {} configurations were found", given.len());
+    let problems: Vec<String> = given
+        .iter()
+        .filter_map(|(place, text)| {
+            let output = check(text);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            (!output.status.success()).then(|| format!("{place}\n{said}"))
+        })
+        .collect();
+    none(&problems);
+}
+
+#[test]
+fn a_wrong_configuration_would_be_seen() {
+    let output = check("[[monitor]]\nname = \"x\"\ntarget = \"tcp://192.0.2.1:80\"\nintervall = \"1s\"\n");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// The words of a command line up to what the shell does with it.
+fn words(line: &str) -> Vec<&str> {
+    let line = line.split(" #").next().unwrap_or_default();
+    let after = line
+        .split_whitespace()
+        .skip_while(|word| *word != "lapwing" && !word.ends_with("/lapwing"))
+        .skip(1);
+    after
+        .take_while(|word| !["|", "&&", "&", ";", ">", "<"].contains(word))
+        .collect()
+}
+
+#[test]
+fn every_command_and_flag_exists() {
+    let mut problems = Vec::new();
+    let mut seen = 0;
+    for block in pages()
+        .iter()
+        .flat_map(|page| parts(page).0)
+        .filter(|block| block.language == "sh")
+    {
+        for line in block.text.lines() {
+            let words = words(line);
+            let Some(first) = words.first() else { continue };
+            seen += 1;
+            let nested = ["config", "notify", "echo"].contains(first);
+            let mut args: Vec<&str> = words.iter().take(if nested { 2 } else { 1 }).copied().collect();
+            args.push("--help");
+            let output = lapwing(&args, &[]);
+            let help = String::from_utf8_lossy(&output.stdout).into_owned();
+            let unknown = words
+                .iter()
+                .filter(|w| w.starts_with("--"))
+                .find(|flag| !help.contains(**flag));
+            if !output.status.success() || unknown.is_some() {
+                problems.push(format!("{}: {line}", block.place()));
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} command lines were found");
+    none(&problems);
+}
+
+/// A heading's anchor, as the page shows it: lower case, without punctuation, with hyphens for blanks.
+fn anchors(page: &Path) -> Vec<String> {
+    let anchor = |line: &str| -> Option<String> {
+        let title = line
+            .strip_prefix('#')?
+            .trim_start_matches('#')
+            .trim()
+            .to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+    };
+    parts(page).1.lines().filter_map(anchor).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut problems = Vec::new();
+    for page in pages() {
+        for link in between(&parts(&page).1, "](", ')') {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(path)
+            };
+            let is_page = target.extension().is_some_and(|e| e == "md");
+            if !target.exists() {
+                problems.push(format!("{}: {link} does not exist", page.display()));
+            } else if is_page && !anchor.is_empty() && !anchors(&target).iter().any(|a| a == anchor) {
+                problems.push(format!("{}: {link} has no such heading", page.display()));
+            }
+        }
+    }
+    none(&problems);
+}
