@@ -31,6 +31,7 @@ const COLUMNS: &[&str] = &[
     "peak",
     "first check ms",
     "all checked s",
+    "stop ms",
     "false failures",
     "dropped",
     "threads",
@@ -116,6 +117,9 @@ fn cells(load: &Load, found: &Figures, bare: &Done) -> Vec<String> {
         format!("{:.1}", found.after.peak),
         format!("{:.0}", found.first.as_secs_f64() * 1e3),
         format!("{:.1}", found.all.as_secs_f64()),
+        found.stopped.map_or("killed".to_owned(), |took| {
+            format!("{:.0}", took.as_secs_f64() * 1e3)
+        }),
         found.false_failures.to_string(),
         found.dropped.to_string(),
         found.after.threads.to_string(),
@@ -142,6 +146,7 @@ mod tests {
             descriptors: 9,
             false_failures: 0,
             dropped: 0,
+            stopped: None,
         };
         let cpu = crate::proc::Cpu {
             user: Duration::ZERO,

@@ -60,6 +60,13 @@ pub(crate) const NEEDS: &[Need] = &[
     ),
     need("ps", "procps", None, "looks at the running program from outside"),
     need("dig", "bind9-dnsutils", None, "a second opinion on DNS answers"),
+    need("openssl", "openssl", None, "a second opinion on certificates"),
+    need(
+        "ping",
+        "iputils-ping",
+        None,
+        "a second opinion on round trips and losses",
+    ),
 ];
 
 const fn need(

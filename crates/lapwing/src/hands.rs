@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn shares_are_those_of_the_starts() {
         let meter = Meter::default();
-        assert_eq!(late_ms(&meter.late(), 0.99), 0.0);
+        assert!(late_ms(&meter.late(), 0.99) <= 0.0);
         for ms in 1..=100 {
             meter.started(Duration::from_millis(ms));
         }

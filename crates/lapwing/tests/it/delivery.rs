@@ -11,15 +11,24 @@ use crate::{
 };
 
 fn watch(door: &Door, notifier: &str) -> Home {
-    Home::quick(&format!("[[monitor]]\nname = \"web\"\ntarget = \"{}\"\n{notifier}", door.url()))
+    Home::quick(&format!(
+        "[[monitor]]\nname = \"web\"\ntarget = \"{}\"\n{notifier}",
+        door.url()
+    ))
 }
 
 fn hook(sink: &HttpSink) -> String {
-    format!("[notify.hook]\ntype = \"webhook\"\nurl = \"{}\"\n", sink.url("/hook"))
+    format!(
+        "[notify.hook]\ntype = \"webhook\"\nurl = \"{}\"\n",
+        sink.url("/hook")
+    )
 }
 
 fn events(requests: &[Request]) -> Vec<String> {
-    requests.iter().map(|r| r.json()["event"].as_str().unwrap().to_owned()).collect()
+    requests
+        .iter()
+        .map(|r| r.json()["event"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn wait_failures(daemon: &Daemon, count: u64) -> serde_json::Value {
@@ -43,15 +52,23 @@ fn what_waited_is_delivered_in_order_and_once() {
     let shown = home.run(&["status"]).out;
     assert!(shown.contains("notifier hook fails (1 waiting): "), "{shown}");
     door.reopen();
-    daemon.wait("both messages wait", || (daemon.status()["notifiers"][0]["waiting"] == 2).then_some(()));
+    daemon.wait("both messages wait", || {
+        (daemon.status()["notifiers"][0]["waiting"] == 2).then_some(())
+    });
     sink.answer(Answer::status(200));
     let told = sink.wait_accepted("/hook", 2);
     daemon.wait_checks(5);
     daemon.stop();
     assert_eq!(events(&told), ["down", "up"]);
     assert_eq!(sink.accepted("/hook").len(), 2);
-    assert!(told.iter().all(|r| r.json()["resent"] == false), "a refusal is no arrival: {told:#?}");
-    assert!(told[0].json()["at"].as_str() < told[1].json()["at"].as_str(), "each says when it happened");
+    assert!(
+        told.iter().all(|r| r.json()["resent"] == false),
+        "a refusal is no arrival: {told:#?}"
+    );
+    assert!(
+        told[0].json()["at"].as_str() < told[1].json()["at"].as_str(),
+        "each says when it happened"
+    );
 }
 
 #[test]
@@ -66,7 +83,10 @@ fn retry_after_is_honoured() {
     sink.answer(Answer::status(200));
     let requests = sink.wait_requests(2);
     let pause = requests[1].at - requests[0].at;
-    assert!(pause >= Duration::from_secs(2) && pause < Duration::from_secs(4), "{pause:?}");
+    assert!(
+        pause >= Duration::from_secs(2) && pause < Duration::from_secs(4),
+        "{pause:?}"
+    );
     daemon.stop();
     assert_eq!(events(&sink.requests()), ["down", "down"]);
 }
@@ -90,9 +110,15 @@ fn a_service_that_is_gone_hears_of_it_when_it_is_back() {
 
 /// Ten minutes pass while nobody runs: the message that waits on the disk is made ten minutes older.
 fn age_waiting_rows(home: &Home, by: Duration) {
-    let now = Wall(home.path("data/ledger.db").metadata().unwrap().modified().map_or(0, |at| {
-        at.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
-    }));
+    let now = Wall(
+        home.path("data/ledger.db")
+            .metadata()
+            .unwrap()
+            .modified()
+            .map_or(0, |at| {
+                at.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
+            }),
+    );
     let dir = DataDir::open(&home.path("data"), now).unwrap();
     let ledger = dir.ledger().unwrap();
     let rows = book::restore(&ledger).unwrap().rows;
@@ -123,20 +149,37 @@ fn a_late_message_says_when_it_happened() {
     door.close();
     daemon.wait("both fail", || {
         let notifiers = daemon.status()["notifiers"].as_array().unwrap().clone();
-        notifiers.iter().all(|n| n["failures"].as_u64() > Some(0)).then_some(())
+        notifiers
+            .iter()
+            .all(|n| n["failures"].as_u64() > Some(0))
+            .then_some(())
     });
     daemon.stop();
     age_waiting_rows(&home, Duration::from_secs(600));
     sink.answer(Answer::status(200));
-    config = home.read("lapwing.toml").replace("port = 1\n", &format!("port = {}\n", mail.address.port()));
+    config = home
+        .read("lapwing.toml")
+        .replace("port = 1\n", &format!("port = {}\n", mail.address.port()));
     home.configure(&config);
     let daemon = home.start();
-    let text = sink.wait_accepted("/slack", 1)[0].json()["text"].as_str().unwrap().to_owned();
-    let (_, late) = text.split_once(" (This happened on ").unwrap_or_else(|| panic!("{text}"));
-    assert_eq!(shape(late), "0000-00-00 at 00:00:00; it could not be sent for 00:00:00.)", "{text}");
+    let text = sink.wait_accepted("/slack", 1)[0].json()["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (_, late) = text
+        .split_once(" (This happened on ")
+        .unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(
+        shape(late),
+        "0000-00-00 at 00:00:00; it could not be sent for 00:00:00.)",
+        "{text}"
+    );
     assert!(late.contains(" for 00:10:"), "{text}");
     let letter = mail.wait_mails(1).remove(0);
-    assert!(letter.contains("DOWN web") && letter.contains("This happened on"), "{letter}");
+    assert!(
+        letter.contains("DOWN web") && letter.contains("This happened on"),
+        "{letter}"
+    );
     daemon.stop();
 }
 
@@ -157,7 +200,11 @@ fn what_is_given_up_is_kept_and_shown() {
     home.edit("give_up = \"1s\"", "give_up = \"1s\"\non = [\"up\"]");
     daemon.reload("configuration applied", 1);
     door.close();
-    let listed = |text: &str| wait(text, || Some(home.run(&["notify", "list"])).filter(|ran| ran.out.contains(text)));
+    let listed = |text: &str| {
+        wait(text, || {
+            Some(home.run(&["notify", "list"])).filter(|ran| ran.out.contains(text))
+        })
+    };
     let ran = listed("Given up:");
     assert!(ran.out.contains("refused  DOWN web ("), "{ran:?}");
     assert!(ran.out.contains("404"), "the reason: {ran:?}");
@@ -177,7 +224,10 @@ fn above_the_rate_limit_there_is_one_digest() {
     let monitors: String = ["a", "b", "c", "d"]
         .map(|name| format!("[[monitor]]\nname = \"{name}\"\ntarget = \"{}\"\n", door.url()))
         .concat();
-    let home = Home::new(&format!("{QUICK}{monitors}{}rate_limit = \"1/2s\"\n", hook(&sink)));
+    let home = Home::new(&format!(
+        "{QUICK}{monitors}{}rate_limit = \"1/2s\"\n",
+        hook(&sink)
+    ));
     let daemon = home.start();
     for name in ["a", "b", "c", "d"] {
         daemon.wait_state(name, "up");
@@ -189,8 +239,16 @@ fn above_the_rate_limit_there_is_one_digest() {
     assert_eq!(events(&told), ["down", "digest"]);
     let digest = told[1].json();
     let text = digest["text"].as_str().unwrap();
-    assert!(text.starts_with("3 messages were held back by the rate limit:\nDOWN "), "{text}");
-    let mut named: Vec<_> = digest["events"].as_array().unwrap().iter().map(|e| e["series"].clone()).collect();
+    assert!(
+        text.starts_with("3 messages were held back by the rate limit:\nDOWN "),
+        "{text}"
+    );
+    let mut named: Vec<_> = digest["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["series"].clone())
+        .collect();
     named.push(told[0].json()["series"].clone());
     named.sort_by_key(ToString::to_string);
     assert_eq!(named, ["a", "b", "c", "d"], "each is told once");

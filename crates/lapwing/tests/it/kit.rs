@@ -72,7 +72,9 @@ impl Home {
     }
 
     pub(crate) fn new(config: &str) -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
+        let home = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         home.configure(config);
         home
     }
@@ -84,7 +86,10 @@ impl Home {
     /// Changes the configuration as an editor would.
     pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = self.read("lapwing.toml");
-        assert!(text.contains(from), "{from:?} is not in the configuration:\n{text}");
+        assert!(
+            text.contains(from),
+            "{from:?} is not in the configuration:\n{text}"
+        );
         self.configure(&text.replacen(from, to, 1));
     }
 
@@ -124,11 +129,17 @@ impl Home {
         };
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("LAPWING_") || ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR"].contains(&&*text) {
+            if text.starts_with("LAPWING_")
+                || ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR"].contains(&&*text)
+            {
                 command.env_remove(name);
             }
         }
-        command.current_dir(self.folder()).env("HOME", self.folder()).env("TZ", "UTC").stdin(Stdio::null());
+        command
+            .current_dir(self.folder())
+            .env("HOME", self.folder())
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
         command
     }
 
@@ -175,8 +186,12 @@ impl Ran {
 
     /// Feeds `input` to the command.
     pub(crate) fn fed(command: &mut Command, input: &str) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         Self::from(child.wait_with_output().unwrap())
     }
@@ -195,8 +210,15 @@ impl Ran {
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        let code = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(0));
-        Self { code, out: text(output.stdout), err: text(output.stderr) }
+        let code = output
+            .status
+            .code()
+            .unwrap_or_else(|| -output.status.signal().unwrap_or(0));
+        Self {
+            code,
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
@@ -210,7 +232,11 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn spawn(command: &mut Command, socket: PathBuf) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log: Arc<Mutex<String>> = Arc::default();
         let copy = Arc::clone(&log);
@@ -222,7 +248,12 @@ impl Daemon {
                 *copy.lock().unwrap() = String::from_utf8_lossy(&held).into_owned();
             }
         });
-        Self { child, log, reader: Some(reader), socket }
+        Self {
+            child,
+            log,
+            reader: Some(reader),
+            socket,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -245,7 +276,12 @@ impl Daemon {
     /// Waits until the log says `text`, and gives the line.
     #[track_caller]
     pub(crate) fn wait_log(&self, text: &str) -> String {
-        self.wait(text, || self.log().lines().find(|line| line.contains(text)).map(ToOwned::to_owned))
+        self.wait(text, || {
+            self.log()
+                .lines()
+                .find(|line| line.contains(text))
+                .map(ToOwned::to_owned)
+        })
     }
 
     /// How many lines of the log hold `text`.
@@ -257,7 +293,9 @@ impl Daemon {
     pub(crate) fn try_status(&self) -> Option<Value> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: lapwing\r\nConnection: close\r\n\r\n").ok()?;
+        stream
+            .write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: lapwing\r\nConnection: close\r\n\r\n")
+            .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (_, body) = answer.split_once("\r\n\r\n")?;
@@ -273,13 +311,20 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn series(&self, name: &str) -> Option<Value> {
         let status = self.status();
-        status["series"].as_array().unwrap().iter().find(|s| s["series"] == name).cloned()
+        status["series"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|s| s["series"] == name)
+            .cloned()
     }
 
     /// Waits until a series is in a state.
     #[track_caller]
     pub(crate) fn wait_state(&self, series: &str, state: &str) -> Value {
-        self.wait(&format!("{series} is {state}"), || self.series(series).filter(|s| s["state"] == state))
+        self.wait(&format!("{series} is {state}"), || {
+            self.series(series).filter(|s| s["state"] == state)
+        })
     }
 
     /// Waits until `count` more checks have ended: long enough for anything that would be wrong to show.
@@ -306,7 +351,10 @@ impl Daemon {
     pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
         let (status, log) = self.ended();
-        assert!(status.success() && log.contains("stopped in good order"), "{status}\n{log}");
+        assert!(
+            status.success() && log.contains("stopped in good order"),
+            "{status}\n{log}"
+        );
         assert!(!log.contains("panicked"), "{log}");
         log
     }
@@ -321,7 +369,9 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
         let status = look(|| self.child.try_wait().unwrap());
-        let Some(status) = status else { panic!("it does not end; the log:\n{}", self.log()) };
+        let Some(status) = status else {
+            panic!("it does not end; the log:\n{}", self.log())
+        };
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
@@ -340,7 +390,9 @@ impl Drop for Daemon {
 
 /// Digits as 0, so that texts with times can be compared.
 pub(crate) fn shape(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect()
 }
 
 /// `14:51:19` of an RFC 3339 time in UTC.

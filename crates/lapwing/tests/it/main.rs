@@ -2,6 +2,12 @@
 //!
 //! Nothing here may look into the program other than a user could; what lies on the disk is read with its own readers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod bad_input;
 mod commands;
 mod delivery;

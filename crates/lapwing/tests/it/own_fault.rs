@@ -26,14 +26,23 @@ fn needs_root_and_needs_ip_without_a_network_nothing_is_down() {
          [[monitor]]\nname = \"here\"\ntarget = \"icmp://127.0.0.1\"\n\
          [notify.file]\ntype = \"file\"\npath = \"alerts.txt\"\n",
     );
-    let inside = ["unshare", "-n", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+    let inside = [
+        "unshare",
+        "-n",
+        "sh",
+        "-c",
+        "ip link set lo up && exec \"$@\"",
+        "sh",
+    ];
     let daemon = home.start_as(home.through(&inside).arg("run"));
     for name in ["tcp", "ping"] {
         let series = daemon.wait_state(name, "inconclusive");
         assert_eq!(series["reason"]["code"], "ours.no_route", "{series}");
     }
     daemon.wait_state("here", "up");
-    let told = daemon.wait("the alert in the file", || home.lines("alerts.txt").first().cloned());
+    let told = daemon.wait("the alert in the file", || {
+        home.lines("alerts.txt").first().cloned()
+    });
     assert!(told[20..].starts_with("OFFLINE since "), "{told}");
     assert!(told.ends_with("States are unknown until it can."), "{told}");
     daemon.wait_checks(12);
@@ -42,13 +51,23 @@ fn needs_root_and_needs_ip_without_a_network_nothing_is_down() {
     assert!(ran.code == 3 && ran.out.contains("OFFLINE since "), "{ran:?}");
 
     // A link comes up: now the target answers for itself, and refuses.
-    beside(&daemon, &["ip", "link", "add", "lap0", "type", "dummy"]);
+    beside(
+        &daemon,
+        &[
+            "ip", "link", "add", "lap0", "type", "veth", "peer", "name", "lap1",
+        ],
+    );
     beside(&daemon, &["ip", "address", "add", "192.0.2.1/24", "dev", "lap0"]);
     beside(&daemon, &["ip", "link", "set", "lap0", "up"]);
     daemon.wait_state("ping", "up");
     daemon.wait_state("tcp", "down");
-    let lines = daemon.wait("three alerts", || Some(home.lines("alerts.txt")).filter(|lines| lines.len() >= 3));
-    let words: Vec<_> = lines.iter().map(|line| line[20..].split(' ').next().unwrap()).collect();
+    let lines = daemon.wait("three alerts", || {
+        Some(home.lines("alerts.txt")).filter(|lines| lines.len() >= 3)
+    });
+    let words: Vec<_> = lines
+        .iter()
+        .map(|line| line[20..].split(' ').next().unwrap())
+        .collect();
     assert_eq!(words, ["OFFLINE", "ONLINE", "DOWN"], "{lines:?}");
     assert_eq!(daemon.status().get("offline_since"), None);
     daemon.wait_checks(6);
@@ -58,7 +77,10 @@ fn needs_root_and_needs_ip_without_a_network_nothing_is_down() {
     let report = home.json(&["report", "ping", "--format", "json"]);
     let ping = &report["series"][0];
     assert_eq!(ping["outages"], serde_json::json!([]), "{report:#}");
-    assert!(ping["down_s"].as_f64() == Some(0.0) && ping["unknown_s"].as_f64() > Some(1.0), "{report:#}");
+    assert!(
+        ping["down_s"].as_f64() == Some(0.0) && ping["unknown_s"].as_f64() > Some(1.0),
+        "{report:#}"
+    );
 }
 
 #[test]
@@ -88,6 +110,9 @@ fn standing_still_is_no_outage_of_the_target() {
     assert_eq!(home.lines("alerts.txt"), Vec::<String>::new(), "{log}");
     assert!(!log.contains("down: "), "{log}");
     let page: &Value = &status["series"][0];
-    assert!(page["skipped"].as_u64() > Some(0), "slots that were missed are counted: {page}");
+    assert!(
+        page["skipped"].as_u64() > Some(0),
+        "slots that were missed are counted: {page}"
+    );
     assert!(before["since"].is_string());
 }

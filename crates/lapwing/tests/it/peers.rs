@@ -34,7 +34,10 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn open() -> Self {
         let listener = TcpListener::bind((own_address(), 0)).unwrap();
-        Self { address: listener.local_addr().unwrap(), listener: Some(listener) }
+        Self {
+            address: listener.local_addr().unwrap(),
+            listener: Some(listener),
+        }
     }
 
     pub(crate) fn closed() -> Self {
@@ -97,7 +100,9 @@ impl Request {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        lines
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 }
 
@@ -119,7 +124,11 @@ pub(crate) struct HttpSink {
 impl HttpSink {
     pub(crate) fn open() -> Self {
         let listener = TcpListener::bind((own_address(), 0)).unwrap();
-        let mut sink = Self { address: listener.local_addr().unwrap(), book: Arc::default(), server: None };
+        let mut sink = Self {
+            address: listener.local_addr().unwrap(),
+            book: Arc::default(),
+            server: None,
+        };
         sink.serve(listener);
         sink
     }
@@ -157,7 +166,12 @@ impl HttpSink {
     #[track_caller]
     pub(crate) fn wait_accepted(&self, path: &str, count: usize) -> Vec<Request> {
         let found = crate::kit::look(|| Some(self.accepted(path)).filter(|r| r.len() >= count));
-        found.unwrap_or_else(|| panic!("not {count} messages on {path}; there came: {:#?}", self.requests()))
+        found.unwrap_or_else(|| {
+            panic!(
+                "not {count} messages on {path}; there came: {:#?}",
+                self.requests()
+            )
+        })
     }
 
     /// Waits for `count` requests, whatever they were answered with.
@@ -167,7 +181,9 @@ impl HttpSink {
 
     fn serve(&mut self, listener: TcpListener) {
         let book = Arc::clone(&self.book);
-        self.server = Some(Server::start(listener, move |stream| drop(serve_http(stream, &book))));
+        self.server = Some(Server::start(listener, move |stream| {
+            drop(serve_http(stream, &book));
+        }));
     }
 }
 
@@ -181,12 +197,26 @@ fn serve_http(mut stream: TcpStream, book: &Mutex<Book>) -> std::io::Result<()> 
         }
     }
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut request = Request { path, head, body: String::new(), answered: 0, at: instant() };
-    let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    let mut request = Request {
+        path,
+        head,
+        body: String::new(),
+        answered: 0,
+        at: instant(),
+    };
+    let length = request
+        .header("content-length")
+        .and_then(|l| l.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     request.body = String::from_utf8_lossy(&body).into_owned();
-    let answer = book.lock().unwrap().answer.clone().unwrap_or_else(|| Answer::status(200));
+    let answer = book
+        .lock()
+        .unwrap()
+        .answer
+        .clone()
+        .unwrap_or_else(|| Answer::status(200));
     let (code, extra, text) = match answer {
         Answer::Status(code, text) => (code, String::new(), text),
         Answer::RetryAfter(seconds) => (429, format!("Retry-After: {seconds}\r\n"), String::new()),
@@ -205,7 +235,10 @@ fn serve_http(mut stream: TcpStream, book: &Mutex<Book>) -> std::io::Result<()> 
     let length = text.len();
     // Noted first: who has the answer must find the request here.
     book.lock().unwrap().requests.push(request);
-    write!(stream, "HTTP/1.1 {code} So\r\n{extra}Content-Length: {length}\r\nConnection: close\r\n\r\n{text}")
+    write!(
+        stream,
+        "HTTP/1.1 {code} So\r\n{extra}Content-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    )
 }
 
 /// A mail server without TLS that takes every mail.
@@ -222,11 +255,17 @@ impl SmtpSink {
         let mails: Arc<Mutex<Vec<String>>> = Arc::default();
         let copy = Arc::clone(&mails);
         let server = Server::start(listener, move |stream| drop(serve_smtp(stream, &copy)));
-        Self { address, mails, _server: server }
+        Self {
+            address,
+            mails,
+            _server: server,
+        }
     }
 
     pub(crate) fn wait_mails(&self, count: usize) -> Vec<String> {
-        wait("mails", || Some(self.mails.lock().unwrap().clone()).filter(|m| m.len() >= count))
+        wait("mails", || {
+            Some(self.mails.lock().unwrap().clone()).filter(|m| m.len() >= count)
+        })
     }
 }
 
@@ -282,7 +321,11 @@ impl Server {
                 }
             }
         });
-        Self { address, closing, thread: Some(thread) }
+        Self {
+            address,
+            closing,
+            thread: Some(thread),
+        }
     }
 }
 

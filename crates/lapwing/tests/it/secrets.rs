@@ -11,7 +11,10 @@ use crate::{
 const CANARY: &str = "C4naryNeverShown";
 
 fn config(door: &Door, sink: &HttpSink, mail: &SmtpSink) -> String {
-    let (hook, slack) = (sink.url(&format!("/hook/{CANARY}?k={CANARY}")), sink.url(&format!("/slack/{CANARY}")));
+    let (hook, slack) = (
+        sink.url(&format!("/hook/{CANARY}?k={CANARY}")),
+        sink.url(&format!("/slack/{CANARY}")),
+    );
     format!(
         "[[monitor]]\nname = \"web\"\ntarget = \"{target}\"\n\
          [[monitor]]\nname = \"page\"\ntarget = \"{page}\"\nauth = \"user:${{PASSWORD}}\"\nheaders = {{ X-Key = \"${{PASSWORD}}\" }}\n\
@@ -33,9 +36,20 @@ fn config(door: &Door, sink: &HttpSink, mail: &SmtpSink) -> String {
 fn assert_clean(what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     // "user:C4naryNeverShown" and "\0ops@example.com\0C4naryNeverShown" as logins send them.
-    for secret in [CANARY, "dXNlcjpDNG5hcnlOZXZlclNob3du", "AG9wc0BleGFtcGxlLmNvbQBDNG5hcnlOZXZlclNob3du"] {
+    for secret in [
+        CANARY,
+        "dXNlcjpDNG5hcnlOZXZlclNob3du",
+        "AG9wc0BleGFtcGxlLmNvbQBDNG5hcnlOZXZlclNob3du",
+    ] {
         if let Some(at) = text.find(secret) {
-            let around: String = text[..at].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
+            let around: String = text[..at]
+                .chars()
+                .rev()
+                .take(200)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
             panic!("{what} shows a secret after {around:?}");
         }
     }
@@ -53,37 +67,24 @@ fn no_secret_is_ever_shown() {
     fs::write(home.path("token"), format!("1:{CANARY}\n")).unwrap();
     fs::set_permissions(home.path("token"), fs::Permissions::from_mode(0o600)).unwrap();
     let run = |args: &[&str]| Ran::of(home.lapwing().env("PASSWORD", CANARY).args(args));
+    commands_show_none(run, &sink);
 
-    let shown = run(&["config", "show"]);
-    assert!(shown.code == 0 && shown.out.contains("***"), "{shown:?}");
-    clean("config show", &shown);
-    clean("config check", &run(&["config", "check"]));
-
-    // The bodies that services answer with may repeat what they were sent.
-    let echo = format!("bad token {CANARY} for /bot1:{CANARY}/sendMessage");
-    for answer in [
-        Answer::Status(500, echo.clone()),
-        Answer::Status(401, echo.clone()),
-        Answer::Status(404, echo.clone()),
-        Answer::Status(302, echo),
-        Answer::RetryAfter(1),
-        Answer::Status(200, "not what Telegram says".to_owned()),
-    ] {
-        sink.answer(answer.clone());
-        let tested = run(&["notify", "test"]);
-        assert_eq!(tested.code, 1, "the proxy at least refuses: {tested:?}");
-        clean(&format!("notify test, {answer:?}"), &tested);
-        clean("telegram-chats", &run(&["notify", "telegram-chats", "phone"]));
-    }
-
-    let daemon = home.start_as(home.lapwing().env("PASSWORD", CANARY).env("LAPWING_LOG", "trace").arg("run"));
+    let daemon = home.start_as(
+        home.lapwing()
+            .env("PASSWORD", CANARY)
+            .env("LAPWING_LOG", "trace")
+            .arg("run"),
+    );
     daemon.wait_state("web", "up");
     sink.answer(Answer::Status(500, format!("oops {CANARY}")));
     door.close();
     daemon.wait("every HTTP notifier fails", || {
         let status = daemon.status();
         let notifiers = status["notifiers"].as_array().unwrap();
-        let failing = notifiers.iter().filter(|n| n["failures"].as_u64() > Some(0)).count();
+        let failing = notifiers
+            .iter()
+            .filter(|n| n["failures"].as_u64() > Some(0))
+            .count();
         (failing >= 4).then_some(())
     });
     for mail in mail.wait_mails(1) {
@@ -101,20 +102,59 @@ fn no_secret_is_ever_shown() {
     clean("notify list", &run(&["notify", "list"]));
     sink.reopen();
     sink.answer(Answer::Status(404, String::new()));
-    daemon.wait("dead letters", || Some(run(&["notify", "list"])).filter(|ran| ran.out.contains("Given up:")));
-    clean("notify list", &run(&["notify", "list"]));
+    let given_up = || Some(run(&["notify", "list"])).filter(|ran| ran.out.contains("Given up:"));
+    clean("notify list", &daemon.wait("dead letters", given_up));
     let log = daemon.kill9();
-    assert!(log.contains("DEBUG"), "the log must show much for this to mean something");
+    assert!(
+        log.contains("DEBUG"),
+        "the log must show much for this to mean something"
+    );
     assert_clean("the log", log.as_bytes());
+    what_is_kept_and_sent_shows_none(&home, &sink);
+}
+
+fn commands_show_none(run: impl Fn(&[&str]) -> Ran, sink: &HttpSink) {
+    let shown = run(&["config", "show"]);
+    assert!(shown.code == 0 && shown.out.contains("***"), "{shown:?}");
+    clean("config show", &shown);
+    clean("config check", &run(&["config", "check"]));
+    // The bodies that services answer with may repeat what they were sent.
+    let echo = format!("bad token {CANARY} for /bot1:{CANARY}/sendMessage");
+    for answer in [
+        Answer::Status(500, echo.clone()),
+        Answer::Status(401, echo.clone()),
+        Answer::Status(404, echo.clone()),
+        Answer::Status(302, echo),
+        Answer::RetryAfter(1),
+        Answer::Status(200, "not what Telegram says".to_owned()),
+    ] {
+        sink.answer(answer.clone());
+        let tested = run(&["notify", "test"]);
+        assert_eq!(tested.code, 1, "the proxy at least refuses: {tested:?}");
+        clean(&format!("notify test, {answer:?}"), &tested);
+        clean("telegram-chats", &run(&["notify", "telegram-chats", "phone"]));
+    }
+}
+
+fn what_is_kept_and_sent_shows_none(home: &Home, sink: &HttpSink) {
     for entry in fs::read_dir(home.path("data")).unwrap() {
         let path = entry.unwrap().path();
         if path.metadata().unwrap().is_file() {
             assert_clean(&path.display().to_string(), &fs::read(&path).unwrap());
         }
     }
-    let sent: Vec<_> = sink.requests().into_iter().filter(|r| r.path != "/page").collect();
-    assert!(sent.iter().any(|r| r.path.contains(CANARY)), "the secrets were really used");
-    for request in sent {
-        assert_clean("an alert", request.body.as_bytes());
+    let (probes, alerts): (Vec<_>, Vec<_>) = sink.requests().into_iter().partition(|r| r.path == "/page");
+    assert!(
+        probes.iter().any(|r| r.header("x-key") == Some(CANARY)),
+        "the secrets were really used"
+    );
+    for secret in ["/bot1:", "/slack/", "/hook/"].map(|begin| format!("{begin}{CANARY}")) {
+        assert!(
+            alerts.iter().any(|r| r.path.starts_with(&secret)),
+            "nobody asked {secret}"
+        );
+    }
+    for alert in alerts {
+        assert_clean("an alert", alert.body.as_bytes());
     }
 }

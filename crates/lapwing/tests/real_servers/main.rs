@@ -4,6 +4,11 @@
 //! tells live in the near one, what it watches in the far one. Nothing leaves them. A test that cannot run for want of
 //! root or of a program fails and says so; `cargo xtask test --partial` leaves it out by its name.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, and the place says what it was"
+)]
+
 mod certificates;
 mod inbox;
 mod needs_root_needs_ip;

@@ -2,18 +2,27 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// Where the watched servers are.
 pub(crate) const FAR: [&str; 2] = ["10.77.0.2", "fd77::2"];
-pub(crate) const NEAR: [&str; 2] = ["10.77.0.1", "fd77::1"];
+const NEAR: [&str; 2] = ["10.77.0.1", "fd77::1"];
 
 /// A namespace: the daemon's, or that of what it watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +42,13 @@ impl Place {
     /// Needs root and the program `ip`.
     pub(crate) fn new() -> Self {
         static MADE: AtomicUsize = AtomicUsize::new(0);
+        static SWEPT: Once = Once::new();
         assert!(
             nix::unistd::geteuid().is_root(),
             "this test needs root, because it makes network namespaces: run it as root, or `cargo xtask test --partial`"
         );
         need("ip");
+        SWEPT.call_once(sweep);
         let name = format!(
             "lapwing-{}-{}",
             std::process::id(),
@@ -87,15 +98,32 @@ impl Place {
                 link,
                 "nodad",
             ]);
-            ip(&["-n", name, "link", "set", link, "up"]);
         }
-        self.inside(Side::Near, || {
-            // Our own IPv6 address outlives our link.
-            fs::write("/proc/sys/net/ipv6/conf/near/keep_addr_on_down", "1").unwrap();
-            // A neighbour that does not answer is known as such after 3 x 50 ms instead of 3 s.
-            fs::write("/proc/sys/net/ipv4/neigh/near/retrans_time_ms", "50").unwrap();
-            fs::write("/proc/sys/net/ipv6/neigh/near/retrans_time_ms", "50").unwrap();
-        });
+        for (side, link) in [(Side::Near, "near"), (Side::Far, "far")] {
+            self.inside(side, move || settle(link));
+            self.ip(side, &["link", "set", link, "up"]);
+        }
+        for address in FAR {
+            self.wait_for(address);
+        }
+    }
+
+    /// Waits until the far side answers at all: that nobody listens there.
+    fn wait_for(&self, address: &str) {
+        let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 9);
+        let answers = move || {
+            (0..500).any(|_| {
+                let refused = TcpStream::connect(to).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
+                if !refused {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                refused
+            })
+        };
+        assert!(
+            self.inside(Side::Near, answers),
+            "{address} cannot be reached over the new link"
+        );
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -105,10 +133,7 @@ impl Place {
     /// A command that will run on `side`.
     pub(crate) fn command(&self, side: Side, program: &str) -> Command {
         need(program);
-        let mut command = Command::new("ip");
-        // The path of system programs is not that of every user.
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
+        let mut command = system("ip");
         command.args(["netns", "exec", self.name(side), program]);
         command
     }
@@ -116,7 +141,8 @@ impl Place {
     /// Runs a program to its end; panics when it fails. Gives what it said.
     pub(crate) fn run(&self, side: Side, program: &str, args: &[&str]) -> String {
         said(
-            self.command(side, program)
+            &self
+                .command(side, program)
                 .args(args)
                 .stdin(Stdio::null())
                 .output()
@@ -132,8 +158,9 @@ impl Place {
 
     /// Puts these rules in the place of all packet rules of the far side; "" for none.
     pub(crate) fn rules(&self, input: &str) {
+        let counters = "counter asked { }\ncounter lost { }\n";
         let rules = format!(
-            "flush ruleset\ntable inet lapwing {{\n chain input {{\n type filter hook input priority 0;\n{input}\n }}\n}}\n"
+            "flush ruleset\ntable inet lapwing {{\n{counters} chain input {{\n type filter hook input priority 0;\n{input}\n }}\n}}\n"
         );
         let mut nft = self.command(Side::Far, "nft");
         let mut child = nft
@@ -144,7 +171,7 @@ impl Place {
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-        said(child.wait_with_output().unwrap(), "nft");
+        said(&child.wait_with_output().unwrap(), "nft");
     }
 
     /// Runs `work` on a thread of its own inside of `side`. Sockets opened there stay there.
@@ -171,12 +198,23 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for name in [&self.near, &self.far] {
-            // What is not there any more is gone all the same; a second panic would hide the first.
-            drop(Command::new("ip").args(["netns", "delete", name]).output());
-        }
-        drop(fs::remove_dir_all(resolver_folder(&self.near)));
+        remove(&self.near);
+        remove(&self.far);
+        // Other tests may still have something in it.
         drop(fs::remove_dir("/etc/netns"));
+    }
+}
+
+/// Makes a link of its namespace quick: its address can be used at once and outlives the link, and a neighbour that
+/// does not answer is known as such after 3 x 50 ms instead of 3 s.
+fn settle(link: &str) {
+    for (what, value) in [
+        (format!("ipv6/conf/{link}/accept_dad"), "0"),
+        (format!("ipv6/conf/{link}/keep_addr_on_down"), "1"),
+        (format!("ipv4/neigh/{link}/retrans_time_ms"), "50"),
+        (format!("ipv6/neigh/{link}/retrans_time_ms"), "50"),
+    ] {
+        fs::write(Path::new("/proc/sys/net").join(what), value).unwrap();
     }
 }
 
@@ -185,11 +223,7 @@ pub(crate) fn need(program: &str) {
     if program.contains('/') {
         return;
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path)
-        .chain(system)
-        .any(|folder| folder.join(program).is_file());
+    let found = std::env::split_paths(&search_path()).any(|folder| folder.join(program).is_file());
     let package = match program {
         "nginx" => "nginx-light",
         "chronyd" | "chronyc" => "chrony",
@@ -208,18 +242,58 @@ pub(crate) fn need(program: &str) {
     );
 }
 
+/// A command of the system, found wherever programs lie that are not for every user.
+pub(crate) fn system(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", search_path());
+    command
+}
+
+fn search_path() -> String {
+    format!(
+        "{}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin",
+        std::env::var("PATH").unwrap_or_default()
+    )
+}
+
+/// Takes away what test programs have left that were killed: they are not there any more, their namespaces are.
+fn sweep() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let maker = name
+            .strip_prefix("lapwing-")
+            .and_then(|rest| rest.split_once('-'))
+            .map(|(pid, _)| pid);
+        if maker.is_none_or(|pid| Path::new("/proc").join(pid).exists()) {
+            continue;
+        }
+        let inside = system("ip").args(["netns", "pids", &name]).output().unwrap();
+        for pid in String::from_utf8_lossy(&inside.stdout).split_whitespace() {
+            // Who has ended in the meantime needs no signal.
+            let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
+        }
+        remove(&name);
+    }
+}
+
+/// What is not there any more is gone all the same; and in a panic, a second one would hide the first.
+fn remove(namespace: &str) {
+    drop(system("ip").args(["netns", "delete", namespace]).output());
+    drop(fs::remove_dir_all(resolver_folder(namespace)));
+}
+
 fn resolver_folder(namespace: &str) -> PathBuf {
     Path::new("/etc/netns").join(namespace)
 }
 
 fn ip(args: &[&str]) {
     said(
-        Command::new("ip").args(args).output().unwrap(),
+        &system("ip").args(args).output().unwrap(),
         &format!("ip {}", args.join(" ")),
     );
 }
 
-fn said(output: Output, what: &str) -> String {
+fn said(output: &Output, what: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(

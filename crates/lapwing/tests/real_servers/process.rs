@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::{self, Write as _},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -72,7 +73,13 @@ impl Drop for Process {
             let said = self.said();
             let tail: Vec<_> = said.lines().rev().take(60).collect();
             let tail: Vec<_> = tail.into_iter().rev().collect();
-            eprintln!("--- {}\n{}", self.log.display(), tail.join("\n"));
+            // A second panic would end the program before anything is cleaned up.
+            drop(writeln!(
+                io::stderr(),
+                "--- {}\n{}",
+                self.log.display(),
+                tail.join("\n")
+            ));
         }
     }
 }

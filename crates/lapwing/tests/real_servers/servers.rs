@@ -7,7 +7,6 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +19,7 @@ use nix::{sys::signal::Signal, unistd::User};
 
 use crate::{
     certificates::{Authority, replace},
-    place::{FAR, Place, Side, need},
+    place::{FAR, Place, Side, need, system},
     process::Process,
     scene::now,
 };
@@ -223,10 +222,9 @@ impl<'a> Unbound<'a> {
     fn write(&self, records: &[&str]) {
         let [v4, v6] = FAR;
         let folder = self.folder.display();
-        let records: String = records
-            .iter()
-            .map(|record| format!("    local-data: \"{record}\"\n"))
-            .collect();
+        let records = records.iter().fold(String::new(), |all, record| {
+            all + &format!("    local-data: \"{record}\"\n")
+        });
         let text = format!(
             "server:
     directory: \"{folder}\"
@@ -298,7 +296,7 @@ impl<'a> Chronyd<'a> {
 
     fn ask(&self, words: &[&str]) -> bool {
         need("chronyc");
-        let mut chronyc = Command::new("chronyc");
+        let mut chronyc = system("chronyc");
         chronyc
             .arg("-h")
             .arg(self.folder.join("socket"))
@@ -339,7 +337,7 @@ impl<'a> Sshd<'a> {
         fs::create_dir(&folder).unwrap();
         need("ssh-keygen");
         let key = folder.join("key");
-        let mut keygen = Command::new("ssh-keygen");
+        let mut keygen = system("ssh-keygen");
         assert!(
             keygen
                 .args(["-q", "-t", "ed25519", "-N", "", "-f"])

@@ -33,10 +33,10 @@ impl Sinks {
     pub(crate) fn open(place: &Place, authority: &Authority, now: Timestamp, inbox: &Arc<Inbox>) -> Self {
         let tls = tls(authority, now);
         Self {
-            http: serve(place, inbox, |stream, inbox| take_request(stream, inbox)),
-            mail: serve(place, inbox, |stream, inbox| take_mail(stream, None, inbox)),
+            http: serve(place, inbox, take_request),
+            mail: serve(place, inbox, |stream, inbox| take_mail(&stream, None, inbox)),
             safe_mail: serve(place, inbox, move |stream, inbox| {
-                take_mail(stream, Some(&tls), inbox)
+                take_mail(&stream, Some(&tls), inbox)
             }),
         }
     }
@@ -76,12 +76,12 @@ fn take_request(stream: TcpStream, inbox: &Inbox) -> Served {
             break;
         }
         if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
+            length = value.trim().parse().map_err(std::io::Error::other)?;
         }
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    let body: Value = serde_json::from_slice(&body).unwrap();
+    let body: Value = serde_json::from_slice(&body)?;
     let word = |key: &str| body[key].as_str().map(str::to_owned);
     let text = word("text").unwrap_or_default();
     inbox.put(if first.starts_with("POST /slack ") {
@@ -108,7 +108,7 @@ trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
 /// A session of RFC 5321; with `tls`, no mail is taken before STARTTLS (RFC 3207).
-fn take_mail(stream: TcpStream, tls: Option<&Arc<ServerConfig>>, inbox: &Inbox) -> Served {
+fn take_mail(stream: &TcpStream, tls: Option<&Arc<ServerConfig>>, inbox: &Inbox) -> Served {
     let mut wire: BufReader<Box<dyn Wire>> = BufReader::new(Box::new(stream.try_clone()?));
     let mut safe = false;
     answer(&mut wire, "220 mail.lapwing.test ready")?;
@@ -118,10 +118,9 @@ fn take_mail(stream: TcpStream, tls: Option<&Arc<ServerConfig>>, inbox: &Inbox) 
         match verb.as_str() {
             "EHLO" if tls.is_some() && !safe => answer(&mut wire, "250-mail.lapwing.test\r\n250 STARTTLS")?,
             "EHLO" => answer(&mut wire, "250 mail.lapwing.test")?,
-            "STARTTLS" if tls.is_some() => {
+            "STARTTLS" if let Some(config) = tls => {
                 answer(&mut wire, "220 begin")?;
-                let config = Arc::clone(tls.unwrap());
-                let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+                let connection = ServerConnection::new(Arc::clone(config)).map_err(std::io::Error::other)?;
                 wire = BufReader::new(Box::new(StreamOwned::new(connection, stream.try_clone()?)));
                 safe = true;
             }

@@ -332,16 +332,19 @@ async fn no_answer() {
             "down timeout.answer",
             "no answer within",
         ));
-        let closed = Closed::new(family);
-        let ask = Ask::new(closed.url("ntp")).millis(600);
-        let peer = Box::new(closed);
-        rows.push(Row {
-            name: "closed".into(),
-            ask,
-            verdict: "down connect.refused",
-            detail: "refused",
-            peer,
-        });
+        // With one request, no later one is there to bring the error back.
+        for samples in [1, 4] {
+            let closed = Closed::new(family);
+            let ask = Ask::new(format!("{}?samples={samples}", closed.url("ntp"))).millis(600);
+            let peer = Box::new(closed);
+            rows.push(Row {
+                name: format!("closed, {samples} samples"),
+                ask,
+                verdict: "down connect.refused",
+                detail: "refused",
+                peer,
+            });
+        }
     }
     all(rows).await;
 }

@@ -6,7 +6,7 @@ use crate::{
     certificates::Authority,
     place::Place,
     scene::{Scene, monitor},
-    servers::Unbound,
+    servers::{Impostor, Unbound},
 };
 
 const GOOD: [&str; 2] = [
@@ -94,15 +94,13 @@ fn needs_unbound_silent() {
     });
 }
 
-/// Watches a port of unbound itself by a name that unbound, as this machine's resolver, must know.
+/// Watches a port by a name that unbound, as this machine's resolver, must know.
 fn found_by_name(act: impl FnOnce(&Scene<'_>, &Unbound<'_>)) {
     let (place, authority) = (Place::new(), Authority::new());
     let unbound = Unbound::start(&place, &GOOD);
-    let mut scene = Scene::start(
-        &place,
-        &authority,
-        &monitor("name", "tcp://www.lapwing.test:53", "family = \"4\""),
-    );
+    let _greeter = Impostor::stand(&place, 2323, "hello\r\n");
+    let target = "tcp://www.lapwing.test:2323";
+    let mut scene = Scene::start(&place, &authority, &monitor("name", target, "expect = \"hello\""));
     // An answer is kept for its time to live, and that there is none for 5 s at most.
     scene.stale = Duration::from_secs(5);
     act(&scene, &unbound);

@@ -72,13 +72,22 @@ fn needs_nginx_a_certificate_for_another_name_or_by_another_authority() {
 #[test]
 fn needs_nginx_a_certificate_that_expires_soon_is_degraded_and_not_down() {
     scene("expires_within = \"14d\"", |scene, nginx| {
+        // The kind tls looks 14 days ahead unless told otherwise; https only where it is told.
         nginx.expiring();
-        scene.wait_for(["DEGRADED web4", "DEGRADED web6"].map(str::to_owned).into_iter());
+        scene.wait_for(
+            ["DEGRADED web4", "DEGRADED web6", "DEGRADED tls4"]
+                .map(str::to_owned)
+                .into_iter(),
+        );
         let degraded = scene.newest("degraded", "web4");
         assert_eq!(degraded["reason"]["code"], "tls.expiring", "{degraded:#}");
         assert_eq!(degraded["state"], "degraded", "{degraded:#}");
         nginx.good();
-        scene.wait_for(["CLEARED web4", "CLEARED web6"].map(str::to_owned).into_iter());
+        scene.wait_for(
+            ["CLEARED web4", "CLEARED web6", "CLEARED tls4"]
+                .map(str::to_owned)
+                .into_iter(),
+        );
     });
 }
 
