@@ -39,9 +39,10 @@ pub struct Standing {
     pub window_before: Option<Wall>,
     /// End of the newest outage: a later one never begins before it.
     pub recovered_at: Option<Wall>,
-    pub outage: Option<Outage>,
+    /// Boxed with what else is rare: most series are up, and there may be a million.
+    pub outage: Option<Box<Outage>>,
     /// Told as degraded, since when and why.
-    pub degraded: Option<(Wall, Reason)>,
+    pub degraded: Option<Box<(Wall, Reason)>>,
     pub loss: LossWindow,
     /// Inconclusive observations in a row, and why.
     pub inconclusive: u32,
@@ -156,7 +157,7 @@ impl Standing {
             uncertainty: Duration::ZERO,
             recovered: false,
         });
-        Some(outage)
+        Some(*outage)
     }
 
     /// The clock was set by `by` microseconds: times that were read on it in `span`, which is since this program
@@ -184,8 +185,8 @@ impl Standing {
             *time = time.map(moved);
         }
         self.since = moved(self.since);
-        if let Some((since, _)) = &mut self.degraded {
-            *since = moved(*since);
+        if let Some(told) = &mut self.degraded {
+            told.0 = moved(told.0);
         }
         for (at, _) in &mut self.window {
             *at = moved(*at);
@@ -255,7 +256,7 @@ impl Standing {
             outage.note(at, reason);
             if outage.evidence.len() > known {
                 step.dirty = true;
-                step.outage = Some(outage.clone());
+                step.outage = Some(Outage::clone(outage));
             }
             return;
         }
@@ -323,7 +324,7 @@ impl Standing {
         };
         step.outage = Some(outage.clone());
         step.happenings.push(Happening::Down);
-        self.outage = Some(outage);
+        self.outage = Some(Box::new(outage));
         self.enter(State::Down, at, step);
     }
 
@@ -372,8 +373,8 @@ impl Standing {
                 recovered: true,
             });
             self.recovered_at = Some(first_success);
-            step.outage = Some(outage.clone());
-            step.happenings.push(Happening::Up(outage));
+            step.outage = Some(Outage::clone(&outage));
+            step.happenings.push(Happening::Up(*outage));
         }
     }
 
@@ -383,7 +384,7 @@ impl Standing {
                 self.reason = Some(reason.clone());
                 self.enter(State::Degraded, at, step);
                 if self.degraded.is_none() {
-                    self.degraded = Some((at, reason.clone()));
+                    self.degraded = Some(Box::new((at, reason.clone())));
                     step.happenings.push(Happening::Degraded);
                     step.dirty = true;
                 }
@@ -391,7 +392,7 @@ impl Standing {
             None => {
                 self.reason = None;
                 self.enter(State::Up, at, step);
-                if let Some((since, reason)) = self.degraded.take() {
+                if let Some((since, reason)) = self.degraded.take().map(|told| *told) {
                     step.happenings.push(Happening::Cleared(since, reason));
                     step.dirty = true;
                 }
@@ -437,7 +438,7 @@ impl Standing {
         self.first_failure = None;
         self.window.clear();
         if self.state == State::Failing {
-            self.reason = self.degraded.as_ref().map(|(_, r)| r.clone());
+            self.reason = self.degraded.as_ref().map(|told| told.1.clone());
             self.enter(self.resume, now, step);
         }
         step.dirty = true;
@@ -455,7 +456,7 @@ impl Standing {
             let last = passed as usize == policy.remind.len();
             step.happenings
                 .push(Happening::Reminder(Reminder { n: passed, last }));
-            step.outage = Some(outage.clone());
+            step.outage = Some(Outage::clone(outage));
             step.dirty = true;
         }
     }

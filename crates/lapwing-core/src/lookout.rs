@@ -164,7 +164,8 @@ const MAX_RUNNING: usize = 64;
 /// The lookout. See the module.
 #[derive(Debug)]
 pub struct Lookout {
-    entries: Vec<Option<Entry>>,
+    /// Boxed: taking one out and putting it back moves a pointer.
+    entries: Vec<Option<Box<Entry>>>,
     by_key: HashMap<Arc<str>, u32>,
     free: Vec<u32>,
     restored: HashMap<Arc<str>, Standing>,
@@ -256,7 +257,11 @@ impl Lookout {
         if self.stopped {
             return self.alive_at;
         }
-        let series = self.wakes.peek().map(|Reverse((at, ..))| *at);
+        let series = self
+            .wakes
+            .peek()
+            .map(|Reverse((at, ..))| *at)
+            .filter(|_| !self.stopped);
         [series, self.outbox.next_wake(), Some(self.alive_at)]
             .into_iter()
             .flatten()
@@ -294,7 +299,7 @@ impl Lookout {
 
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            series: self.entries.iter().flatten().map(Entry::view).collect(),
+            series: self.entries.iter().flatten().map(|entry| entry.view()).collect(),
             notifiers: self.outbox.view(),
             offline: self.line.offline.clone(),
             started: self.watch.0,
@@ -308,7 +313,7 @@ impl Lookout {
         let Some(waiting) = entry.running.iter_mut().find(|(number, _)| *number == run.number) else {
             return;
         };
-        waiting.1 = Some(observation);
+        waiting.1 = Some(Box::new(observation));
         // Results are judged in the order in which the probes began, whatever the order of the answers.
         while let Some((_, Some(_))) = self.entries[run.slot as usize]
             .as_ref()
@@ -318,7 +323,7 @@ impl Lookout {
                 .as_mut()
                 .and_then(|e| e.running.pop_front());
             if let Some((_, Some(observation))) = next {
-                self.judge(run.slot, observation, now);
+                self.judge(run.slot, *observation, now);
             }
         }
         self.arm(run.slot, now);

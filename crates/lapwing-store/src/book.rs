@@ -28,7 +28,11 @@ pub enum BookError {
 /// The operations that store `change`.
 pub fn operations(change: &Change, ops: &mut Vec<Op>) {
     match change {
-        Change::Standing { series, name, standing } => {
+        Change::Standing {
+            series,
+            name,
+            standing,
+        } => {
             let mut kept = StandingRecord::from(&**standing);
             kept.name.clone_from(name);
             ops.push(record::put(&space::series(series), &kept));
@@ -105,7 +109,9 @@ pub fn names(ledger: &dyn Ledger) -> Result<BTreeMap<String, String>, BookError>
     let mut names = BTreeMap::new();
     for entry in ledger.prefix(&space::all_series())?.0 {
         let standing: StandingRecord = record::read(&entry)?;
-        if let Some(key) = space::name_in(&entry.key, &space::all_series()).filter(|_| !standing.name.is_empty()) {
+        if let Some(key) =
+            space::name_in(&entry.key, &space::all_series()).filter(|_| !standing.name.is_empty())
+        {
             names.insert(key, standing.name);
         }
     }
@@ -192,7 +198,10 @@ pub fn expired(ledger: &dyn Ledger, now: Wall) -> Result<Vec<Op>, BookError> {
     }
     for entry in ledger.prefix(&space::all_spans())?.0 {
         let span: UnknownSpan = record::read(&entry)?;
-        if span.to.is_some_and(|StoredWall(to)| now.since(Wall(to)) > STORY_KEPT) {
+        if span
+            .to
+            .is_some_and(|StoredWall(to)| now.since(Wall(to)) > STORY_KEPT)
+        {
             ops.push(Op::Delete(entry.key));
         }
     }
@@ -227,16 +236,27 @@ mod tests {
             begin_uncertainty: Some(Duration::from_secs(30)),
             last_up: Some(Wall(began - 30_000_000)),
             reason: Reason::new("connect.refused", "connection refused"),
-            evidence: vec![(Wall(began + 1), Reason::new("timeout.connect", "no connection within 2s"))],
+            evidence: vec![(
+                Wall(began + 1),
+                Reason::new("timeout.connect", "no connection within 2s"),
+            )],
             failed_checks: 3,
             reminded: 1,
-            end: end.map(|at| End { at: Wall(at), uncertainty: Duration::from_secs(5), recovered: true }),
+            end: end.map(|at| End {
+                at: Wall(at),
+                uncertainty: Duration::from_secs(5),
+                recovered: true,
+            }),
         }
     }
 
     fn standing() -> Standing {
         let mut loss = LossWindow::default();
-        let policy = LossPolicy { window: 10, change_milli: 5_000, min: 1 };
+        let policy = LossPolicy {
+            window: 10,
+            change_milli: 5_000,
+            min: 1,
+        };
         for (sent, lost) in [(5, 0), (2, 2), (4, 1)] {
             assert!(loss.observe(&policy, Requests { sent, lost }).is_some() || lost == 0 || sent == 4);
         }
@@ -254,8 +274,8 @@ mod tests {
             window: [(Wall(1), true), (Wall(2), false)].into(),
             window_before: Some(Wall(-1)),
             recovered_at: Some(Wall(-2)),
-            outage: Some(outage(1, None)),
-            degraded: Some((Wall(-5), Reason::new("tls.expiring", "soon"))),
+            outage: Some(Box::new(outage(1, None))),
+            degraded: Some(Box::new((Wall(-5), Reason::new("tls.expiring", "soon")))),
             loss,
             inconclusive: 2,
             reason: Some(Reason::new("connect.refused", "connection refused")),
@@ -278,7 +298,14 @@ mod tests {
             text: "DOWN web".to_owned(),
             json: "{}".to_owned(),
         };
-        Row { order, notifier: "ops".into(), notice: Arc::new(notice), attempts: 2, sending: true, resent: false }
+        Row {
+            order,
+            notifier: "ops".into(),
+            notice: Arc::new(notice),
+            attempts: 2,
+            sending: true,
+            resent: false,
+        }
     }
 
     fn write(ledger: &MemLedger, changes: &[Change]) {
@@ -294,12 +321,29 @@ mod tests {
         write(
             &ledger,
             &[
-                Change::Standing { series: Arc::clone(&web),
-                    name: "web".to_owned(), standing: Box::new(standing.clone()) },
-                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(1, Some(9))) },
-                Change::Unknown { series: Arc::clone(&web), state: State::Inconclusive, from: Wall(3), to: Wall(4) },
-                Change::Watch { started: Wall(1), until: Wall(5) },
-                Change::Watch { started: Wall(7), until: Wall(9) },
+                Change::Standing {
+                    series: Arc::clone(&web),
+                    name: "web".to_owned(),
+                    standing: Box::new(standing.clone()),
+                },
+                Change::Outage {
+                    series: Arc::clone(&web),
+                    outage: Box::new(outage(1, Some(9))),
+                },
+                Change::Unknown {
+                    series: Arc::clone(&web),
+                    state: State::Inconclusive,
+                    from: Wall(3),
+                    to: Wall(4),
+                },
+                Change::Watch {
+                    started: Wall(1),
+                    until: Wall(5),
+                },
+                Change::Watch {
+                    started: Wall(7),
+                    until: Wall(9),
+                },
                 Change::Outbox(RowChange::Put(row(11, 1))),
                 Change::Outbox(RowChange::Put(row(12, 2))),
                 Change::Outbox(RowChange::Remove(11)),
@@ -312,9 +356,18 @@ mod tests {
         assert_eq!(restored.rows, [row(12, 2)]);
         assert_eq!(restored.watch, Some((Wall(7), Wall(9))));
         assert_eq!(outages(&ledger, &web).unwrap(), [outage(1, Some(9))]);
-        assert_eq!(all_outages(&ledger).unwrap(), [(web.to_string(), outage(1, Some(9)))]);
-        assert_eq!(all_unknown(&ledger).unwrap(), [(web.to_string(), "inconclusive".to_owned(), Wall(3), Wall(4))]);
-        assert_eq!(dead_letters(&ledger).unwrap(), [(row(13, 3), "refused".to_owned())]);
+        assert_eq!(
+            all_outages(&ledger).unwrap(),
+            [(web.to_string(), outage(1, Some(9)))]
+        );
+        assert_eq!(
+            all_unknown(&ledger).unwrap(),
+            [(web.to_string(), "inconclusive".to_owned(), Wall(3), Wall(4))]
+        );
+        assert_eq!(
+            dead_letters(&ledger).unwrap(),
+            [(row(13, 3), "refused".to_owned())]
+        );
         write(&ledger, &[Change::Forget { series: web }]);
         assert!(restore(&ledger).unwrap().standings.is_empty());
     }
@@ -327,16 +380,35 @@ mod tests {
         write(
             &ledger,
             &[
-                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(1, Some(9))) },
-                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(2, None)) },
-                Change::Outage { series: Arc::clone(&web), outage: Box::new(outage(3 * year, Some(4 * year))) },
-                Change::Unknown { series: web, state: State::Inconclusive, from: Wall(3), to: Wall(4) },
-                Change::Watch { started: Wall(1), until: Wall(5) },
+                Change::Outage {
+                    series: Arc::clone(&web),
+                    outage: Box::new(outage(1, Some(9))),
+                },
+                Change::Outage {
+                    series: Arc::clone(&web),
+                    outage: Box::new(outage(2, None)),
+                },
+                Change::Outage {
+                    series: Arc::clone(&web),
+                    outage: Box::new(outage(3 * year, Some(4 * year))),
+                },
+                Change::Unknown {
+                    series: web,
+                    state: State::Inconclusive,
+                    from: Wall(3),
+                    to: Wall(4),
+                },
+                Change::Watch {
+                    started: Wall(1),
+                    until: Wall(5),
+                },
                 Change::Outbox(RowChange::Dead(row(13, 3), "refused".to_owned())),
                 Change::Outbox(RowChange::Dead(row(14, 6 * year - 1), "refused".to_owned())),
             ],
         );
-        ledger.commit(&[], &expired(&ledger, Wall(6 * year)).unwrap()).unwrap();
+        ledger
+            .commit(&[], &expired(&ledger, Wall(6 * year)).unwrap())
+            .unwrap();
         assert_eq!(all_outages(&ledger).unwrap().len(), 2);
         assert!(all_unknown(&ledger).unwrap().is_empty() && runs(&ledger).unwrap().is_empty());
         assert_eq!(dead_letters(&ledger).unwrap().len(), 1);

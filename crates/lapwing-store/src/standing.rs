@@ -97,10 +97,10 @@ impl From<&Standing> for StandingRecord {
                 .collect(),
             window_before: it.window_before.map(Into::into),
             recovered_at: it.recovered_at.map(Into::into),
-            outage: it.outage.as_ref().map(Into::into),
+            outage: it.outage.as_deref().map(Into::into),
             degraded: it
                 .degraded
-                .as_ref()
+                .as_deref()
                 .map(|(at, reason)| ((*at).into(), reason.into())),
             loss: runs.collect(),
             loss_told: (told.lost > 0).then_some((told.lost, told.held)),
@@ -138,8 +138,10 @@ impl From<StandingRecord> for Standing {
                 .collect(),
             window_before: it.window_before.map(Into::into),
             recovered_at: it.recovered_at.map(Into::into),
-            outage: it.outage.map(Into::into),
-            degraded: it.degraded.map(|(at, reason)| (at.into(), reason.into())),
+            outage: it.outage.map(|outage| Box::new(outage.into())),
+            degraded: it
+                .degraded
+                .map(|(at, reason)| Box::new((at.into(), reason.into()))),
             loss: LossWindow::restore(
                 runs.collect::<Vec<_>>(),
                 Share {

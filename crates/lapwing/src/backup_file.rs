@@ -28,10 +28,16 @@ pub fn backup(data: &Path, to: &Path) -> anyhow::Result<u64> {
     stores.ledger()?.backup(&ledger)?;
     stores.history()?.backup(&history)?;
     let part = aside.0.join("backup.tar");
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
     let mut archive = tar::Builder::new(file);
     for (path, name) in [(&ledger, LEDGER_FILE), (&history, HISTORY_FILE)] {
-        archive.append_path_with_name(path, name).with_context(|| format!("{} cannot be written", to.display()))?;
+        archive
+            .append_path_with_name(path, name)
+            .with_context(|| format!("{} cannot be written", to.display()))?;
     }
     let file = archive.into_inner()?;
     file.sync_all()?;
@@ -56,8 +62,16 @@ pub fn restore(from: &Path, data: &Path, now: Wall) -> anyhow::Result<String> {
         lapwing_store::restore(from, data, now)?
     };
     let kept: Vec<String> = done.kept.iter().map(|p| p.display().to_string()).collect();
-    let kept = if kept.is_empty() { String::new() } else { format!("; what was there lies in {}", kept.join(" and ")) };
-    Ok(format!("{} is restored to {}{kept}", from.display(), data.display()))
+    let kept = if kept.is_empty() {
+        String::new()
+    } else {
+        format!("; what was there lies in {}", kept.join(" and "))
+    };
+    Ok(format!(
+        "{} is restored to {}{kept}",
+        from.display(),
+        data.display()
+    ))
 }
 
 /// Takes both stores out of the archive, and nothing else: a name in it is never a path of ours.
@@ -69,13 +83,25 @@ fn unpack(from: &Path, to: &Path) -> anyhow::Result<()> {
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let name = entry.path().map_err(broken)?.into_owned();
-        let Some(name) = [LEDGER_FILE, HISTORY_FILE].into_iter().find(|n| name == Path::new(n)) else { continue };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to.join(name))?;
+        let Some(name) = [LEDGER_FILE, HISTORY_FILE]
+            .into_iter()
+            .find(|n| name == Path::new(n))
+        else {
+            continue;
+        };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to.join(name))?;
         std::io::copy(&mut entry, &mut file).map_err(broken)?;
         found += 1;
     }
     if found == 0 {
-        bail!("{} is not a backup of Lapwing: it holds no database", from.display());
+        bail!(
+            "{} is not a backup of Lapwing: it holds no database",
+            from.display()
+        );
     }
     Ok(())
 }

@@ -86,7 +86,9 @@ pub struct ConfigArg {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Write a commented starter configuration
-    #[command(after_help = "Example:\n  lapwing config init\n  lapwing config init /etc/lapwing/lapwing.toml")]
+    #[command(
+        after_help = "Example:\n  lapwing config init\n  lapwing config init /etc/lapwing/lapwing.toml"
+    )]
     Init {
         /// Where to write it
         #[arg(default_value = "lapwing.toml")]
@@ -117,7 +119,11 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { exit::USAGE } else { exit::FINE };
+            let code = if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::FINE
+            };
             // Help that cannot be printed has no reader.
             drop(error.print());
             return code.into();
@@ -127,7 +133,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code.into(),
         Err(failure) => {
             // A list of errors with their places needs no name before it.
-            let name = if failure.text.starts_with("error") || failure.text.starts_with('\u{1b}') { "" } else { "lapwing: " };
+            let name = if failure.text.starts_with("error") || failure.text.starts_with('\u{1b}') {
+                ""
+            } else {
+                "lapwing: "
+            };
             out::complain(&format!("{name}{}\n", failure.text.trim_end()));
             failure.code.into()
         }
@@ -144,19 +154,28 @@ pub struct Failure {
 impl Failure {
     /// The user can mend it: usage, configuration, permissions.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { code: exit::USAGE, text: text.into() }
+        Self {
+            code: exit::USAGE,
+            text: text.into(),
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { code: exit::INTERNAL, text: crate::recorder::full(&*error) }
+        Self {
+            code: exit::INTERNAL,
+            text: crate::recorder::full(&*error),
+        }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { code: exit::INTERNAL, text: error.to_string() }
+        Self {
+            code: exit::INTERNAL,
+            text: error.to_string(),
+        }
     }
 }
 
@@ -178,11 +197,18 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
 
 fn configuration(command: ConfigCommand, environment: &Environment) -> Result<u8, Failure> {
     let mut text = Vec::new();
-    let (paint, errors) = (out::paint() != lapwing_term::paint::Paint::Plain, out::paint_errors());
+    let (paint, errors) = (
+        out::paint() != lapwing_term::paint::Paint::Plain,
+        out::paint_errors(),
+    );
     let done = match command {
         ConfigCommand::Init { path, force } => config::init(&path, force, &mut text),
-        ConfigCommand::Check { config } => config::check(config.config.as_deref(), environment, errors, &mut text),
-        ConfigCommand::Show { config } => config::show(config.config.as_deref(), environment, paint, &mut text),
+        ConfigCommand::Check { config } => {
+            config::check(config.config.as_deref(), environment, errors, &mut text)
+        }
+        ConfigCommand::Show { config } => {
+            config::show(config.config.as_deref(), environment, paint, &mut text)
+        }
         ConfigCommand::Schema => config::schema(&mut text),
     };
     out::print(&String::from_utf8_lossy(&text))?;

@@ -13,24 +13,38 @@ pub struct SystemClock {
 const HEAD_START_US: u64 = 86_400_000_000;
 
 impl SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the place where clocks are read"
+    )]
     pub fn new() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+        }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        Now { wall: wall(), mono: self.mono() }
+        Now {
+            wall: wall(),
+            mono: self.mono(),
+        }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the place where clocks are read"
+    )]
     fn mono(&self) -> Mono {
         Mono(HEAD_START_US + Instant::now().duration_since(self.origin).as_micros() as u64)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place where clocks are read"
+)]
 fn wall() -> Wall {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => Wall(since.as_micros() as i64),

@@ -1,6 +1,11 @@
 //! Carries messages: a task each, from the outbox to the notifier, and the receipt back to the engine.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::{Arc, PoisonError, RwLock}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use lapwing_core::{
@@ -47,17 +52,23 @@ impl Outlet for Courier {
     fn deliver(&self, delivery: Delivery) {
         let told = Arc::clone(&self.told.read().unwrap_or_else(PoisonError::into_inner));
         let Some(built) = told.notifiers.get(&*delivery.notifier).cloned() else {
-            return self.settle(delivery.number, Receipt::Failed {
-                retry: Retry::Never,
-                message: format!("the notifier {} is no longer configured", delivery.notifier),
-                maybe_arrived: false,
-            });
+            return self.settle(
+                delivery.number,
+                Receipt::Failed {
+                    retry: Retry::Never,
+                    message: format!("the notifier {} is no longer configured", delivery.notifier),
+                    maybe_arrived: false,
+                },
+            );
         };
         let letter = letter(&delivery, self.net.clock(), &told.zone);
         let (net, engine) = (self.net.clone(), self.engine.clone());
         self.runtime.spawn(async move {
             let receipt = carry(&built, &letter, &net, &delivery).await;
-            let input = Input::Receipt { delivery: delivery.number, receipt };
+            let input = Input::Receipt {
+                delivery: delivery.number,
+                receipt,
+            };
             // An engine that is gone keeps the row as being sent, and says so when it comes back.
             drop(engine.send(Message::Input(Box::new(input))).await);
         });
@@ -68,7 +79,11 @@ impl Courier {
     fn settle(&self, delivery: u64, receipt: Receipt) {
         let engine = self.engine.clone();
         self.runtime.spawn(async move {
-            drop(engine.send(Message::Input(Box::new(Input::Receipt { delivery, receipt }))).await);
+            drop(
+                engine
+                    .send(Message::Input(Box::new(Input::Receipt { delivery, receipt })))
+                    .await,
+            );
         });
     }
 }
@@ -83,7 +98,11 @@ async fn carry(built: &Built, letter: &Letter, net: &Net, delivery: &Delivery) -
         }
         Err(failed) => {
             warn!(notifier = %delivery.notifier, code = failed.code, "not delivered: {}", failed.message);
-            Receipt::Failed { retry: failed.retry, message: failed.message, maybe_arrived: failed.maybe_arrived }
+            Receipt::Failed {
+                retry: failed.retry,
+                message: failed.message,
+                maybe_arrived: failed.maybe_arrived,
+            }
         }
     }
 }

@@ -86,7 +86,10 @@ impl Daemon {
             Arc::clone(&memory.history) as _,
             Arc::clone(&self.clock) as _,
             desk.courier(),
-            Retention { raw: self.loaded.store.raw, max_size: self.loaded.store.max_size },
+            Retention {
+                raw: self.loaded.store.raw,
+                max_size: self.loaded.store.max_size,
+            },
         )?;
         let (orders, mut ordered) = mpsc::channel(1);
         listeners.serve(Arc::new(StatusSource {
@@ -97,7 +100,13 @@ impl Daemon {
             orders,
         }));
         let hands = desk.hands(&self.loaded);
-        let engine = Engine { lookout, clock: Arc::clone(&self.clock) as _, hands, recorder, queue: inbox };
+        let engine = Engine {
+            lookout,
+            clock: Arc::clone(&self.clock) as _,
+            hands,
+            recorder,
+            queue: inbox,
+        };
         let engine = tokio::spawn(engine.run());
         self.greet(&listeners, memory.dir.path());
         let order = self.obey(signals, &desk, &mut listeners, &mut ordered).await;
@@ -137,9 +146,17 @@ impl Daemon {
         let ledger = Arc::new(dir.ledger()?);
         let (history, aside) = dir.history_or_quarantine(now)?;
         if let Some((aside, why)) = aside {
-            error!("the history was damaged ({}): it lies in {} now, and a new one has begun; states and outages are untouched", damage(&why), aside.display());
+            error!(
+                "the history was damaged ({}): it lies in {} now, and a new one has begun; states and outages are untouched",
+                damage(&why),
+                aside.display()
+            );
         }
-        Ok(Memory { dir, ledger, history: Arc::new(history) })
+        Ok(Memory {
+            dir,
+            ledger,
+            history: Arc::new(history),
+        })
     }
 
     /// The lookout as the last run left it, with what history knows beyond the ledger.
@@ -201,7 +218,10 @@ impl Daemon {
             Err(bug) => return error!(error = %full(&bug), "the changed configuration is not applied"),
         };
         if loaded.store != self.loaded.store {
-            warn!("changes of [store] are applied at the next start; the data stays in {}", self.loaded.store.path.display());
+            warn!(
+                "changes of [store] are applied at the next start; the data stays in {}",
+                self.loaded.store.path.display()
+            );
             loaded.store = self.loaded.store.clone();
         }
         self.log.apply(&loaded.log);
@@ -216,10 +236,17 @@ impl Daemon {
         let plan = loaded.plan.clone();
         let series = plan.series.len();
         // The engine is gone only when everything ends.
-        drop(desk.queue.send(Message::Hands(Box::new(desk.hands(&loaded)))).await);
+        drop(
+            desk.queue
+                .send(Message::Hands(Box::new(desk.hands(&loaded))))
+                .await,
+        );
         drop(desk.queue.send(Message::Input(Box::new(Input::Plan(plan)))).await);
         self.loaded = loaded;
-        info!("configuration applied: watching {}", count(series, "series", "series"));
+        info!(
+            "configuration applied: watching {}",
+            count(series, "series", "series")
+        );
     }
 }
 
@@ -258,7 +285,13 @@ struct Desk {
 impl Desk {
     fn hands(&self, loaded: &Loaded) -> Hands {
         let probers = Arc::clone(&loaded.probers);
-        Hands::new(self.net.clone(), probers, self.queue.clone(), Arc::clone(&self.places), Arc::clone(&self.meter))
+        Hands::new(
+            self.net.clone(),
+            probers,
+            self.queue.clone(),
+            Arc::clone(&self.places),
+            Arc::clone(&self.meter),
+        )
     }
 
     fn courier(&self) -> Courier {
@@ -273,7 +306,10 @@ impl Desk {
 
 fn told(loaded: &Loaded) -> Arc<Told> {
     let zone = loaded.plan.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
-    Arc::new(Told { notifiers: loaded.notifiers.clone(), zone })
+    Arc::new(Told {
+        notifiers: loaded.notifiers.clone(),
+        zone,
+    })
 }
 
 fn count(n: usize, one: &str, many: &str) -> String {
@@ -331,12 +367,17 @@ fn replay(lookout: &mut Lookout, history: &dyn History, clock: &dyn Clock) {
         .collect();
     let tails = match history.tails(&wanted) {
         Ok(tails) => tails,
-        Err(failed) => return error!(error = %full(&failed), "the history cannot be read: the last moments before the restart are unknown"),
+        Err(failed) => {
+            return error!(error = %full(&failed), "the history cannot be read: the last moments before the restart are unknown");
+        }
     };
     let now = clock.now();
     for ((series, _), points) in series.iter().zip(tails) {
         for point in points {
-            let input = Input::Replayed { series: Arc::clone(&series.key), observation: observation(point) };
+            let input = Input::Replayed {
+                series: Arc::clone(&series.key),
+                observation: observation(point),
+            };
             lookout.handle(input, now);
         }
     }
@@ -349,7 +390,10 @@ fn replay_count(series: &lapwing_core::monitor::Series) -> usize {
         lapwing_core::monitor::DownRule::Window { of, .. } => of,
         _ => 16,
     };
-    policy.loss.map_or(window, |loss| loss.window.max(window)).min(100_000) as usize
+    policy
+        .loss
+        .map_or(window, |loss| loss.window.max(window))
+        .min(100_000) as usize
 }
 
 fn observation(point: Point) -> Observation {
@@ -363,6 +407,17 @@ fn observation(point: Point) -> Observation {
         Class::Down => Outcome::Down(reason()),
         Class::Inconclusive => Outcome::Inconclusive(reason()),
     };
-    let requests = Some(Requests { sent: point.requests.sent, lost: point.requests.lost });
-    Observation { at: point.at, took: point.took, outcome, sample: Sample { requests, ..Sample::default() } }
+    let requests = Some(Requests {
+        sent: point.requests.sent,
+        lost: point.requests.lost,
+    });
+    Observation {
+        at: point.at,
+        took: point.took,
+        outcome,
+        sample: Sample {
+            requests,
+            ..Sample::default()
+        },
+    }
 }

@@ -108,7 +108,10 @@ struct Clocks {
 
 impl Clocks {
     fn new(now: Now) -> Self {
-        Self { last: now, suspended: clock::suspended() }
+        Self {
+            last: now,
+            suspended: clock::suspended(),
+        }
     }
 
     /// What the clocks say has happened since the last turn, if it is more than time passing.
@@ -127,6 +130,8 @@ impl Clocks {
         }
         // A turn comes at least every minute: a longer one means that this process was stopped.
         let stopped = now.mono.since(last.mono) >= Duration::from_secs(90);
-        stopped.then_some(Input::Slept { from: Wall(last.wall.0) })
+        stopped.then_some(Input::Slept {
+            from: Wall(last.wall.0),
+        })
     }
 }

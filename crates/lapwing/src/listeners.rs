@@ -24,7 +24,13 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{clock::SystemClock, config::Loaded, engine::Message, hands::{Meter, late_ms}, recorder::full};
+use crate::{
+    clock::SystemClock,
+    config::Loaded,
+    engine::Message,
+    hands::{Meter, late_ms},
+    recorder::full,
+};
 
 /// Name of the Unix socket in the data folder.
 pub const SOCKET: &str = "lapwing.sock";
@@ -69,13 +75,24 @@ impl Listeners {
         };
         let socket = data.join(SOCKET);
         let unix = Some(bind_unix(&socket)?);
-        Ok(Self { web, socket, unix, echo, source: None, stop: watch::channel(false).0, tasks: Vec::new() })
+        Ok(Self {
+            web,
+            socket,
+            unix,
+            echo,
+            source: None,
+            stop: watch::channel(false).0,
+            tasks: Vec::new(),
+        })
     }
 
     /// Begins to answer.
     pub fn serve(&mut self, source: Arc<dyn Source>) {
         if let Some(unix) = self.unix.take() {
-            let (router, stop) = (lapwing_web::local_router(Arc::clone(&source)), self.stop.subscribe());
+            let (router, stop) = (
+                lapwing_web::local_router(Arc::clone(&source)),
+                self.stop.subscribe(),
+            );
             self.tasks.push(tokio::spawn(async move {
                 if let Err(failed) = lapwing_web::serve_unix(unix, router, stop).await {
                     error!(error = %full(&failed), "the local socket no longer answers");
@@ -88,7 +105,11 @@ impl Listeners {
 
     /// Opens what a changed configuration wants elsewhere, and closes what it no longer wants. What cannot be opened
     /// stays where it was. Gives a line for each that has moved, and why others have not.
-    pub async fn rebind(&mut self, loaded: &Loaded, clock: &Arc<SystemClock>) -> (Vec<String>, Vec<anyhow::Error>) {
+    pub async fn rebind(
+        &mut self,
+        loaded: &Loaded,
+        clock: &Arc<SystemClock>,
+    ) -> (Vec<String>, Vec<anyhow::Error>) {
         let before = self.describe();
         let mut failed = Vec::new();
         if self.web.as_ref().map(|w| w.wanted) != loaded.web {
@@ -98,7 +119,11 @@ impl Listeners {
         if self.echo.as_ref().map(|e| e.wanted) != loaded.echo {
             failed.extend(self.move_echo(loaded.echo, clock).await.err());
         }
-        let moved = self.describe().into_iter().filter(|line| !before.contains(line)).collect();
+        let moved = self
+            .describe()
+            .into_iter()
+            .filter(|line| !before.contains(line))
+            .collect();
         (moved, failed)
     }
 
@@ -122,7 +147,11 @@ impl Listeners {
         }
     }
 
-    async fn move_echo(&mut self, wanted: Option<SocketAddr>, clock: &Arc<SystemClock>) -> anyhow::Result<()> {
+    async fn move_echo(
+        &mut self,
+        wanted: Option<SocketAddr>,
+        clock: &Arc<SystemClock>,
+    ) -> anyhow::Result<()> {
         let old = self.echo.take();
         let (place, was) = (old.as_ref().map(|o| o.bound), old.as_ref().map(|o| o.wanted));
         if let Some(old) = old {
@@ -136,7 +165,10 @@ impl Listeners {
             }
             Err(failed) => {
                 if let (Some(place), Some(was)) = (place, was) {
-                    self.echo = Some(Echo { wanted: was, ..start_echo(place, clock)? });
+                    self.echo = Some(Echo {
+                        wanted: was,
+                        ..start_echo(place, clock)?
+                    });
                 }
                 Err(failed)
             }
@@ -147,10 +179,16 @@ impl Listeners {
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(web) = &self.web {
-            lines.push(format!("status page on http://{}/ (JSON on /api/v1/status)", web.bound));
+            lines.push(format!(
+                "status page on http://{}/ (JSON on /api/v1/status)",
+                web.bound
+            ));
         }
         if let Some(echo) = &self.echo {
-            lines.push(format!("echo server on udp-echo://{0} and tcp-echo://{0}", echo.bound));
+            lines.push(format!(
+                "echo server on udp-echo://{0} and tcp-echo://{0}",
+                echo.bound
+            ));
         }
         lines
     }
@@ -172,8 +210,12 @@ impl Listeners {
     }
 
     fn serve_web(&mut self) {
-        let (Some(web), Some(source)) = (&mut self.web, &self.source) else { return };
-        let Some(listener) = web.listener.take() else { return };
+        let (Some(web), Some(source)) = (&mut self.web, &self.source) else {
+            return;
+        };
+        let Some(listener) = web.listener.take() else {
+            return;
+        };
         let (router, stop) = (lapwing_web::router(Arc::clone(source)), web.stop.subscribe());
         web.task = Some(tokio::spawn(async move {
             if let Err(failed) = lapwing_web::serve_tcp(listener, router, stop).await {
@@ -188,7 +230,13 @@ async fn bind_web(wanted: SocketAddr) -> anyhow::Result<Web> {
         format!("the status page cannot listen on {wanted}; choose another address in the configuration: [web] listen = \"127.0.0.1:8481\", or \"off\"")
     })?;
     let bound = listener.local_addr()?;
-    Ok(Web { wanted, bound, listener: Some(listener), stop: watch::channel(false).0, task: None })
+    Ok(Web {
+        wanted,
+        bound,
+        listener: Some(listener),
+        stop: watch::channel(false).0,
+        task: None,
+    })
 }
 
 fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Echo> {
@@ -201,7 +249,12 @@ fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Ec
         // An error means that the sender is gone, which is a stop too.
         drop(stopped.wait_for(|stop| *stop).await);
     }));
-    Ok(Echo { wanted, bound, stop, task })
+    Ok(Echo {
+        wanted,
+        bound,
+        stop,
+        task,
+    })
 }
 
 impl Web {
@@ -227,12 +280,16 @@ impl Echo {
 fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("the old socket {} cannot be removed", path.display()));
+            return Err(error)
+                .with_context(|| format!("the old socket {} cannot be removed", path.display()));
         }
         _ => {}
     }
     let listener = UnixListener::bind(path).with_context(|| {
-        format!("the local socket {} cannot be opened (a path may have at most 107 bytes)", path.display())
+        format!(
+            "the local socket {} cannot be opened (a path may have at most 107 bytes)",
+            path.display()
+        )
     })?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
@@ -259,7 +316,10 @@ impl Source for StatusSource {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();
             let stopping = || "the daemon is stopping".to_owned();
-            self.orders.send(RestoreOrder { from, reply }).await.map_err(|_| stopping())?;
+            self.orders
+                .send(RestoreOrder { from, reply })
+                .await
+                .map_err(|_| stopping())?;
             done.await.map_err(|_| stopping())?
         })
     }
@@ -284,7 +344,10 @@ impl Source for StatusSource {
                 late_p50_ms: late_ms(&late, 0.5),
                 late_p99_ms: late_ms(&late, 0.99),
                 dropped: self.dropped.load(Ordering::Relaxed),
-                late: late.into_iter().map(|(up_to_ms, probes)| LateShape { up_to_ms, probes }).collect(),
+                late: late
+                    .into_iter()
+                    .map(|(up_to_ms, probes)| LateShape { up_to_ms, probes })
+                    .collect(),
             });
             Some(status)
         })

@@ -17,7 +17,11 @@ pub fn complain(text: &str) {
 
 /// Colours when standard output is a terminal and `NO_COLOR` (no-color.org) is not set.
 pub fn paint() -> Paint {
-    if io::stdout().is_terminal() && !no_color() { Paint::Colour } else { Paint::Plain }
+    if io::stdout().is_terminal() && !no_color() {
+        Paint::Colour
+    } else {
+        Paint::Plain
+    }
 }
 
 /// As [`paint`], for standard error.

@@ -4,9 +4,9 @@
 //! what cannot be stored is kept, merged by key, and tried again; observations beyond the queue are dropped, counted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -44,11 +44,60 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The engine's way to both threads.
 pub struct Recorder {
     decisions: mpsc::Sender<Vec<Effect>>,
-    samples: mpsc::SyncSender<Sample>,
+    samples: Arc<Tray>,
     pub dropped: Arc<AtomicU64>,
 }
 
 type Sample = (Arc<Series>, Arc<Observation>);
+
+/// Observations on their way to the history's thread, which comes for them once a second: handing one over wakes nobody.
+#[derive(Default)]
+struct Tray {
+    pile: Mutex<Pile>,
+    /// Rung when the pile is as large as one append, and at the end.
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Pile {
+    samples: Vec<Sample>,
+    ended: bool,
+}
+
+impl Tray {
+    /// Puts observations down; gives how many found no room.
+    fn put(&self, samples: Vec<Sample>) -> u64 {
+        let mut pile = self.pile.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = SAMPLES.saturating_sub(pile.samples.len());
+        let refused = samples.len().saturating_sub(room);
+        let before = pile.samples.len();
+        pile.samples.extend(samples.into_iter().take(room));
+        if before < APPEND && pile.samples.len() >= APPEND {
+            self.bell.notify_one();
+        }
+        refused as u64
+    }
+
+    fn end(&self) {
+        self.pile.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits for `wait`, less when there is enough for an append or the end has come; takes all, and says whether it has.
+    fn take(&self, wait: Duration) -> (Vec<Sample>, bool) {
+        let pile = self.pile.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |pile: &mut Pile| pile.samples.len() < APPEND && !pile.ended;
+        let waited = self.bell.wait_timeout_while(pile, wait, idle);
+        let (mut pile, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut pile.samples), pile.ended)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.samples.end();
+    }
+}
 
 /// Where events and messages go once they are stored.
 pub trait Outlet: Send + 'static {
@@ -89,41 +138,69 @@ pub fn start(
     retention: Retention,
 ) -> std::io::Result<(Recorder, Threads)> {
     let (decisions, decided) = mpsc::channel();
-    let (samples, sampled) = mpsc::sync_channel(SAMPLES);
-    let clerk = Clerk { ledger, clock: Arc::clone(&clock), outlet, pending: BTreeMap::new(), held: Vec::new() };
-    let ledger = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || clerk.run(&decided))?;
-    let archive = Archive { history, last: clock.now(), clock, retention, doubt_until: Mono(0), failing: false };
-    let history = std::thread::Builder::new().name("history".to_owned()).spawn(move || archive.run(&sampled))?;
-    let recorder = Recorder { decisions, samples, dropped: Arc::default() };
+    let samples = Arc::new(Tray::default());
+    let sampled = Arc::clone(&samples);
+    let clerk = Clerk {
+        ledger,
+        clock: Arc::clone(&clock),
+        outlet,
+        pending: BTreeMap::new(),
+        held: Vec::new(),
+    };
+    let ledger = std::thread::Builder::new()
+        .name("ledger".to_owned())
+        .spawn(move || clerk.run(&decided))?;
+    let archive = Archive {
+        kept: kept_names(),
+        history,
+        last: clock.now(),
+        clock,
+        retention,
+        doubt_until: Mono(0),
+        failing: false,
+    };
+    let history = std::thread::Builder::new()
+        .name("history".to_owned())
+        .spawn(move || archive.run(&sampled))?;
+    let recorder = Recorder {
+        decisions,
+        samples,
+        dropped: Arc::default(),
+    };
     Ok((recorder, Threads { ledger, history }))
 }
 
 impl Recorder {
     /// Takes effects in their order. Never waits.
     pub fn record(&self, effects: Vec<Effect>) {
-        let mut decisions = Vec::new();
+        let (mut decisions, mut samples) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                Effect::Sample { series, observation } => self.sample(series, observation),
+                Effect::Sample { series, observation } => {
+                    log(&series, &observation);
+                    samples.push((series, observation));
+                }
                 other => decisions.push(other),
             }
+        }
+        if !samples.is_empty() {
+            self.dropped
+                .fetch_add(self.samples.put(samples), Ordering::Relaxed);
         }
         if !decisions.is_empty() && self.decisions.send(decisions).is_err() {
             error!("the ledger's thread is gone: decisions are not stored");
         }
     }
+}
 
-    fn sample(&self, series: Arc<Series>, observation: Arc<Observation>) {
-        let took_ms = observation.took.as_micros() as f64 / 1e3;
-        match observation.outcome.reason() {
-            None => debug!(series = %series.name, took_ms, "up"),
-            Some(reason) => {
-                let state = lapwing_api::shapes::state_of(&observation.outcome);
-                debug!(series = %series.name, took_ms, code = %reason.code, "{state}: {}", reason.detail);
-            }
-        }
-        if self.samples.try_send((series, observation)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+/// One line a check, at `debug`.
+fn log(series: &Series, observation: &Observation) {
+    let took_ms = observation.took.as_micros() as f64 / 1e3;
+    match observation.outcome.reason() {
+        None => debug!(series = %series.name, took_ms, "up"),
+        Some(reason) => {
+            let state = lapwing_api::shapes::state_of(&observation.outcome);
+            debug!(series = %series.name, took_ms, code = %reason.code, "{state}: {}", reason.detail);
         }
     }
 }
@@ -148,7 +225,11 @@ impl<O: Outlet> Clerk<O> {
                 house_at = self.clock.mono() + HOUSE_EVERY;
                 self.keep_house();
             }
-            let first = decided.recv_timeout(if failing_since.is_some() { RETRY } else { HOUSE_EVERY });
+            let first = decided.recv_timeout(if failing_since.is_some() {
+                RETRY
+            } else {
+                HOUSE_EVERY
+            });
             let ended = match first {
                 Ok(batch) => {
                     self.take(batch);
@@ -171,7 +252,9 @@ impl<O: Outlet> Clerk<O> {
     /// Deletes what nobody asks for any more: the ledger does not grow for ever.
     fn keep_house(&mut self) {
         match book::expired(&*self.ledger, self.clock.now().wall) {
-            Ok(ops) => ops.into_iter().for_each(|op| drop(self.pending.insert(op.key().clone(), op))),
+            Ok(ops) => ops
+                .into_iter()
+                .for_each(|op| drop(self.pending.insert(op.key().clone(), op))),
             Err(err) => warn!(error = %full(&err), "old entries of the ledger cannot be found"),
         }
     }
@@ -180,7 +263,9 @@ impl<O: Outlet> Clerk<O> {
         let mut ops = Vec::new();
         for effect in batch {
             match effect {
-                Effect::Commit(changes) => changes.iter().for_each(|change| book::operations(change, &mut ops)),
+                Effect::Commit(changes) => changes
+                    .iter()
+                    .for_each(|change| book::operations(change, &mut ops)),
                 other => self.held.push(other),
             }
         }
@@ -208,7 +293,9 @@ impl<O: Outlet> Clerk<O> {
                     error!(error = %full(&err), "the ledger cannot be written; states and alerts are kept in memory and tried again every second");
                 }
                 if now.since(since) >= PATIENCE && !self.held.is_empty() {
-                    warn!("alerts go out although they could not be stored: after a crash they may be repeated");
+                    warn!(
+                        "alerts go out although they could not be stored: after a crash they may be repeated"
+                    );
                     self.let_go();
                 }
                 Some(since)
@@ -232,6 +319,7 @@ struct Archive {
     history: Arc<dyn History>,
     clock: Arc<dyn Clock>,
     retention: Retention,
+    kept: HashSet<&'static str>,
     /// The clocks at the last look.
     last: Now,
     /// Until then the wall clock is in doubt, and nothing is deleted by its word.
@@ -240,25 +328,18 @@ struct Archive {
 }
 
 impl Archive {
-    fn run(mut self, sampled: &mpsc::Receiver<Sample>) {
+    fn run(mut self, sampled: &Tray) {
         let mut waiting: Vec<Sample> = Vec::new();
-        let mut append_at = self.clock.mono() + APPEND_EVERY;
         let mut fold_at = self.clock.mono() + FOLD_EVERY;
         loop {
-            let wait = append_at.since(self.clock.mono());
-            let ended = match sampled.recv_timeout(wait) {
-                Ok(sample) => {
-                    waiting.push(sample);
-                    false
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => false,
-                Err(mpsc::RecvTimeoutError::Disconnected) => true,
-            };
-            let now = self.clock.now();
-            if ended || now.mono >= append_at || waiting.len() >= APPEND {
-                self.append(&mut waiting, ended);
-                append_at = now.mono + APPEND_EVERY;
+            let (mut samples, ended) = sampled.take(APPEND_EVERY);
+            if waiting.is_empty() {
+                waiting = samples;
+            } else {
+                waiting.append(&mut samples);
             }
+            self.append(&mut waiting, ended);
+            let now = self.clock.now();
             if now.mono >= fold_at {
                 fold_at = now.mono + FOLD_EVERY;
                 self.keep_house(now);
@@ -274,11 +355,18 @@ impl Archive {
         if waiting.is_empty() {
             return;
         }
-        let facts: Vec<Vec<(&'static str, f64)>> = waiting.iter().map(|(_, seen)| kept_facts(seen)).collect();
+        let facts: Vec<Vec<(&'static str, f64)>> = waiting
+            .iter()
+            .map(|(_, seen)| kept_facts(seen, &self.kept))
+            .collect();
         let rows: Vec<Row<'_>> = waiting
             .iter()
             .zip(&facts)
-            .map(|((series, observation), facts)| Row { series: &series.key, observation, facts })
+            .map(|((series, observation), facts)| Row {
+                series: &series.key,
+                observation,
+                facts,
+            })
             .collect();
         let result = self.history.append(&rows);
         self.report(&result);
@@ -288,7 +376,10 @@ impl Archive {
     }
 
     fn keep_house(&mut self, now: Now) {
-        let leapt = now.wall.since(self.last.wall).saturating_sub(now.mono.since(self.last.mono));
+        let leapt = now
+            .wall
+            .since(self.last.wall)
+            .saturating_sub(now.mono.since(self.last.mono));
         self.last = now;
         if leapt > LEAP {
             warn!("the clock was set ahead: no old observation is deleted for a day, in case it is set back");
@@ -296,7 +387,10 @@ impl Archive {
         }
         let mut result = self.history.fold(now.wall).map(|_| ());
         if result.is_ok() && now.mono >= self.doubt_until {
-            result = self.history.retain(now.wall, self.retention.raw, self.retention.max_size).map(|_| ());
+            result = self
+                .history
+                .retain(now.wall, self.retention.raw, self.retention.max_size)
+                .map(|_| ());
         }
         self.report(&result);
     }
@@ -313,18 +407,22 @@ impl Archive {
     }
 }
 
-/// The facts of an observation that its kind wants kept, as numbers.
-fn kept_facts(seen: &Observation) -> Vec<(&'static str, f64)> {
+/// Names of the facts that their kinds want kept.
+fn kept_names() -> HashSet<&'static str> {
+    let facts = lapwing_probe::kinds::KINDS.iter().flat_map(|k| k.info.facts);
+    facts.filter(|f| f.kept).map(|f| f.name).collect()
+}
+
+/// The facts of an observation that are kept, as numbers.
+fn kept_facts(seen: &Observation, kept: &HashSet<&'static str>) -> Vec<(&'static str, f64)> {
     let number = |value: &Value| match value {
         Value::Int(v) => Some(*v as f64),
         Value::Float(v) => Some(*v),
         Value::Bool(v) => Some(f64::from(u8::from(*v))),
         Value::Text(_) => None,
     };
-    let kept = |name: &str| {
-        lapwing_probe::kinds::KINDS.iter().flat_map(|k| k.info.facts).any(|f| f.name == name && f.kept)
-    };
-    seen.sample.facts.iter().filter(|f| kept(f.name)).filter_map(|f| Some((f.name, number(&f.value)?))).collect()
+    let facts = seen.sample.facts.iter().filter(|f| kept.contains(f.name));
+    facts.filter_map(|f| Some((f.name, number(&f.value)?))).collect()
 }
 
 /// An error with its causes, on one line.

@@ -30,7 +30,10 @@ pub fn init(log: &Log) -> anyhow::Result<LogLevel> {
         LogFormat::Json => Box::new(tracing_subscriber::fmt::layer().json().with_writer(io::stderr)),
         LogFormat::Journald => Box::new(tracing_journald::layer()?),
     };
-    tracing_subscriber::registry().with(filter).with(layer).try_init()?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .try_init()?;
     Ok(LogLevel(handle))
 }
 

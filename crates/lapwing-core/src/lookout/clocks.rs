@@ -29,7 +29,7 @@ impl Lookout {
                     series: Arc::clone(series),
                     began,
                 });
-                let outage = Box::new(outage.clone());
+                let outage = outage.clone();
                 self.out.changes.push(Change::Outage {
                     series: Arc::clone(series),
                     outage,

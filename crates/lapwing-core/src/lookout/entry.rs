@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) last_slot: Option<Mono>,
     pub(super) next_slot: Mono,
     /// Probes under way, oldest first, with results that wait for an earlier one.
-    pub(super) running: VecDeque<(u64, Option<Observation>)>,
+    pub(super) running: VecDeque<(u64, Option<Box<Observation>>)>,
     pub(super) last: Option<(Wall, Duration)>,
     pub(super) skipped: u64,
     /// Only the heap entry with this number counts.
@@ -68,7 +68,7 @@ impl Entry {
                 _ => standing.since,
             },
             reason: standing.reason.clone(),
-            outage: standing.outage.clone(),
+            outage: standing.outage.as_deref().cloned(),
             last: self.last,
             loss: self.series.monitor.policy.loss.map(|_| standing.loss.share()),
             skipped: self.skipped,

@@ -24,6 +24,8 @@ impl Lookout {
         self.notifiers = plan.notifiers.iter().map(|n| Arc::clone(&n.name)).collect();
         self.outbox.configure(&plan.notifiers);
         let count = plan.series.len();
+        self.entries
+            .reserve_exact(count.saturating_sub(self.entries.len()));
         let mut kept: HashMap<Arc<str>, u32> = HashMap::with_capacity(count);
         for series in plan.series {
             let key = Arc::clone(&series.key);
@@ -87,7 +89,7 @@ impl Lookout {
             self.entries.push(None);
             (self.entries.len() - 1) as u32
         });
-        self.entries[slot as usize] = Some(entry);
+        self.entries[slot as usize] = Some(Box::new(entry));
         self.arm(slot, now);
         slot
     }

@@ -36,15 +36,15 @@ impl Lookout {
         let mut event = self.event(kind, Some(entry), now);
         event.previous = previous;
         match happening {
-            Happening::Down => event.of_outage(entry.standing.outage.as_ref(), now.wall),
+            Happening::Down => event.of_outage(entry.standing.outage.as_deref(), now.wall),
             Happening::Up(outage) => event.of_outage(Some(&outage), now.wall),
             Happening::Reminder(reminder) => {
                 event.reminder = Some(reminder);
-                event.of_outage(entry.standing.outage.as_ref(), now.wall);
+                event.of_outage(entry.standing.outage.as_deref(), now.wall);
             }
             Happening::Loss(change) => event.loss = Some(change),
             Happening::Degraded => {
-                if let Some((since, reason)) = &entry.standing.degraded {
+                if let Some((since, reason)) = entry.standing.degraded.as_deref() {
                     (event.since, event.reason) = (Some(*since), Some(reason.clone()));
                 }
             }

@@ -41,7 +41,11 @@ pub fn backup(args: &BackupArgs, environment: &Environment) -> Result<u8, Failur
     let folder = args.data.folder(environment)?;
     let size = backup_file::backup(&folder, &args.to).map_err(|e| Failure::usage(full(&*e)))?;
     let kib = size.div_ceil(1024);
-    out::print(&format!("{} is copied to {} ({kib} KiB) and verified\n", folder.display(), args.to.display()))?;
+    out::print(&format!(
+        "{} is copied to {} ({kib} KiB) and verified\n",
+        folder.display(),
+        args.to.display()
+    ))?;
     Ok(exit::FINE)
 }
 
@@ -63,11 +67,18 @@ fn by_the_daemon(from: &Path, folder: &Path) -> Result<Option<String>, Failure> 
     let absolute = from
         .canonicalize()
         .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", from.display())))?;
-    let order = RestoreShape { from: absolute.to_string_lossy().into_owned() };
+    let order = RestoreShape {
+        from: absolute.to_string_lossy().into_owned(),
+    };
     let body = serde_json::to_vec(&order).map_err(anyhow::Error::from)?;
-    let Some(Answer { success, body }) = local::ask(&folder.join(SOCKET), "POST", "/api/v1/restore", body)? else {
+    let Some(Answer { success, body }) = local::ask(&folder.join(SOCKET), "POST", "/api/v1/restore", body)?
+    else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&body).into_owned();
-    if success { Ok(Some(text)) } else { Err(Failure::usage(text)) }
+    if success {
+        Ok(Some(text))
+    } else {
+        Err(Failure::usage(text))
+    }
 }

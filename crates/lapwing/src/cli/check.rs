@@ -93,7 +93,10 @@ fn texts(args: &CheckArgs) -> Result<Vec<String>, Failure> {
                 Some(kind) if !text.contains("://") => {
                     let host = lapwing_core::target::bracketed(text);
                     // A CIDR block or range stands as it is.
-                    texts.push(format!("{kind}://{}", if text.contains('/') { text } else { &host }));
+                    texts.push(format!(
+                        "{kind}://{}",
+                        if text.contains('/') { text } else { &host }
+                    ));
                 }
                 _ => texts.push(text.to_owned()),
             }
@@ -140,8 +143,13 @@ async fn print_next(
     paint: Paint,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    let Some(next) = running.pop_front() else { return Ok(()) };
-    let shape = next.await.map_err(|error| Failure { code: exit::INTERNAL, text: error.to_string() })?;
+    let Some(next) = running.pop_front() else {
+        return Ok(());
+    };
+    let shape = next.await.map_err(|error| Failure {
+        code: exit::INTERNAL,
+        text: error.to_string(),
+    })?;
     let text = if args.json {
         serde_json::to_string(&shape).map_err(anyhow::Error::from)? + "\n"
     } else {

@@ -20,14 +20,21 @@ pub struct Answer {
 
 /// Asks the daemon that listens on `socket`; None when none does.
 pub fn ask(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> Result<Option<Answer>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let stream = match UnixStream::connect(socket).await {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
             Err(error) => {
                 let hint = "run this as the user who runs the daemon, or as root";
-                return Err(Failure::usage(format!("{} cannot be reached: {error}; {hint}", socket.display())));
+                return Err(Failure::usage(format!(
+                    "{} cannot be reached: {error}; {hint}",
+                    socket.display()
+                )));
             }
         };
         exchange(stream, method, path, body).await.map(Some)
@@ -50,8 +57,14 @@ async fn exchange(stream: UnixStream, method: &str, path: &str, body: Vec<u8>) -
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| broken("cannot be asked", &e))?;
-    let answer = sender.send_request(request).await.map_err(|e| broken("does not answer", &e))?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(|e| broken("does not answer", &e))?;
     let success = answer.status().is_success();
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    Ok(Answer { success, body: body.map_err(|e| broken("ended its answer early", &e))?.to_bytes() })
+    Ok(Answer {
+        success,
+        body: body.map_err(|e| broken("ended its answer early", &e))?.to_bytes(),
+    })
 }

@@ -8,7 +8,11 @@ use lapwing_net::Net;
 use lapwing_notify::{Built, Message};
 
 use super::{ConfigArg, Failure, exit, run::load};
-use crate::{clock::SystemClock, config::{self, Environment, Loaded}, out};
+use crate::{
+    clock::SystemClock,
+    config::{self, Environment, Loaded},
+    out,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
@@ -28,7 +32,9 @@ pub enum NotifyCommand {
         config: ConfigArg,
     },
     /// List the chats and channels that a Telegram bot has seen, with their ids
-    #[command(after_help = "Example:\n  lapwing notify telegram-chats phone\n\nWrite to the bot, or add it to the channel, first.")]
+    #[command(
+        after_help = "Example:\n  lapwing notify telegram-chats phone\n\nWrite to the bot, or add it to the channel, first."
+    )]
     TelegramChats {
         /// A notifier of type telegram
         notifier: String,
@@ -40,7 +46,9 @@ pub enum NotifyCommand {
 pub fn notify(command: &NotifyCommand, environment: &Environment) -> Result<u8, Failure> {
     let clock = Arc::new(SystemClock::new());
     let net = Net::new(Arc::clone(&clock) as _);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     match command {
         NotifyCommand::Test { notifiers, config } => {
             let loaded = loaded(config, environment)?;
@@ -61,12 +69,21 @@ fn loaded(config: &ConfigArg, environment: &Environment) -> Result<Loaded, Failu
 
 async fn test(loaded: &Loaded, names: &[String], net: &Net, clock: &dyn Clock) -> Result<u8, Failure> {
     if loaded.notifiers.is_empty() {
-        return Err(Failure::usage("the configuration has no notifier: add a [notify.NAME] table"));
+        return Err(Failure::usage(
+            "the configuration has no notifier: add a [notify.NAME] table",
+        ));
     }
     let chosen: Vec<(&str, &Built)> = if names.is_empty() {
-        loaded.notifiers.iter().map(|(name, built)| (name.as_str(), &**built)).collect()
+        loaded
+            .notifiers
+            .iter()
+            .map(|(name, built)| (name.as_str(), &**built))
+            .collect()
     } else {
-        names.iter().map(|name| find(loaded, name)).collect::<Result<_, _>>()?
+        names
+            .iter()
+            .map(|name| find(loaded, name))
+            .collect::<Result<_, _>>()?
     };
     let mut code = exit::FINE;
     for (name, built) in chosen {
@@ -101,7 +118,12 @@ fn find<'a>(loaded: &'a Loaded, name: &'a str) -> Result<(&'a str, &'a Built), F
 
 fn list(loaded: &Loaded) -> Result<u8, Failure> {
     for (name, built) in &loaded.notifiers {
-        let told = loaded.plan.series.iter().filter(|s| s.monitor.notify.iter().any(|n| **n == **name)).count();
+        let told = loaded
+            .plan
+            .series
+            .iter()
+            .filter(|s| s.monitor.notify.iter().any(|n| **n == **name))
+            .count();
         out::print(&format!("{name}  {}  tells of {told} series\n", built.info.name))?;
     }
     let letters = lapwing_store::DataDir::read(&loaded.store.path)
@@ -114,7 +136,11 @@ fn list(loaded: &Loaded) -> Result<u8, Failure> {
     }
     for (row, why) in letters {
         let text = &row.notice.text;
-        out::print(&format!("{}  {}  {text}\n    {why}\n", row.notice.at.rfc3339(), row.notifier))?;
+        out::print(&format!(
+            "{}  {}  {text}\n    {why}\n",
+            row.notice.at.rfc3339(),
+            row.notifier
+        ))?;
     }
     Ok(exit::FINE)
 }

@@ -44,13 +44,21 @@ impl Page {
                 self.line("| option | value | default | meaning |\n|---|---|---|---|");
                 any = true;
             }
-            let default = if option.default.is_empty() { String::new() } else { format!("`{}`", option.default) };
+            let default = if option.default.is_empty() {
+                String::new()
+            } else {
+                format!("`{}`", option.default)
+            };
             self.line(format!(
                 "| `{}` | {} | {default} | {} {}|",
                 option.name,
                 cell(&type_of(option.ty)),
                 cell(option.doc),
-                if option.example.is_empty() { String::new() } else { format!("For example `{}`. ", cell(option.example)) },
+                if option.example.is_empty() {
+                    String::new()
+                } else {
+                    format!("For example `{}`. ", cell(option.example))
+                },
             ));
         }
         if !any {
@@ -71,7 +79,11 @@ fn type_of(ty: OptionType) -> String {
         OptionType::Integer => "whole number".to_owned(),
         OptionType::Number => "number".to_owned(),
         OptionType::Duration => "duration".to_owned(),
-        OptionType::Choice(words) => words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", "),
+        OptionType::Choice(words) => words
+            .iter()
+            .map(|w| format!("`{w}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
         OptionType::List => "list of texts".to_owned(),
         OptionType::Pairs => "table of texts".to_owned(),
         OptionType::Path => "path".to_owned(),
@@ -83,7 +95,12 @@ fn kinds() -> String {
     let mut page = Page("# Probe kinds\n\nWhat Lapwing can ask, with every option. Options are keys of a monitor, `-o key=value` of `lapwing check`, or query parameters of the target URL (not for http and https, whose URL belongs to the request).\n".to_owned());
     for kind in KINDS {
         let info = kind.info;
-        page.line(format!("\n## {}\n\n{}. {}\n", info.name, info.summary.trim_end_matches('.'), info.about));
+        page.line(format!(
+            "\n## {}\n\n{}. {}\n",
+            info.name,
+            info.summary.trim_end_matches('.'),
+            info.about
+        ));
         let examples: Vec<String> = info.examples.iter().map(|e| format!("    {e}")).collect();
         page.line(format!("{}\n", examples.join("\n")));
         if let Some(privileges) = info.privileges {
@@ -93,23 +110,39 @@ fn kinds() -> String {
         if !info.facts.is_empty() {
             page.line("| fact | unit | meaning |\n|---|---|---|");
             for fact in info.facts {
-                page.line(format!("| `{}` | {} | {} |", fact.name, fact.unit, cell(fact.doc)));
+                page.line(format!(
+                    "| `{}` | {} | {} |",
+                    fact.name,
+                    fact.unit,
+                    cell(fact.doc)
+                ));
             }
             page.line("");
         }
         let own: Vec<String> = info.codes.iter().map(|c| format!("`{}`", c.code)).collect();
         if !own.is_empty() {
-            page.line(format!("Failure codes of its own: {}. See [failure codes](failure-codes.md).", own.join(", ")));
+            page.line(format!(
+                "Failure codes of its own: {}. See [failure codes](failure-codes.md).",
+                own.join(", ")
+            ));
         }
     }
     page.0
 }
 
 fn notifiers() -> String {
-    let mut page = Page("# Notifiers\n\nHow Lapwing tells people. Each is a table `[notify.NAME]` with its `type`.\n".to_owned());
+    let mut page = Page(
+        "# Notifiers\n\nHow Lapwing tells people. Each is a table `[notify.NAME]` with its `type`.\n"
+            .to_owned(),
+    );
     for kind in NOTIFIERS {
         let info = kind.info;
-        page.line(format!("\n## {}\n\n{}. {}\n", info.name, info.summary.trim_end_matches('.'), info.about));
+        page.line(format!(
+            "\n## {}\n\n{}. {}\n",
+            info.name,
+            info.summary.trim_end_matches('.'),
+            info.about
+        ));
         page.line(format!("```toml\n{}\n```\n", info.example.trim()));
         if !info.required.is_empty() {
             let required: Vec<String> = info.required.iter().map(|r| format!("`{r}`")).collect();
@@ -136,8 +169,20 @@ fn configuration() -> String {
 fn key_table(page: &mut Page, keys: &[keys::Key]) {
     page.line("| key | default | meaning | example |\n|---|---|---|---|");
     for key in keys {
-        let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) };
-        page.line(format!("| `{}` | {} | {} | {} |", key.name, code(key.default), cell(key.doc), code(key.example)));
+        let code = |text: &str| {
+            if text.is_empty() {
+                String::new()
+            } else {
+                format!("`{}`", cell(text))
+            }
+        };
+        page.line(format!(
+            "| `{}` | {} | {} | {} |",
+            key.name,
+            code(key.default),
+            cell(key.doc),
+            code(key.example)
+        ));
     }
     page.line("");
 }
@@ -170,8 +215,11 @@ fn commands() -> String {
 fn help(page: &mut Page, command: &mut clap::Command, path: &str) {
     let text = command.render_long_help().to_string();
     page.line(format!("\n## {path}\n\n```text\n{}\n```", text.trim_end()));
-    let names: Vec<String> =
-        command.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .map(|c| c.get_name().to_owned())
+        .collect();
     for name in names.iter().filter(|n| *n != "help") {
         if let Some(sub) = command.find_subcommand_mut(name) {
             help(page, sub, &format!("{path} {name}"));

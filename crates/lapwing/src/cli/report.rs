@@ -16,7 +16,11 @@ use lapwing_store::{DataDir, DiskLedger, book};
 use lapwing_term::{report_classic, report_csv, report_table};
 
 use super::{ConfigArg, Failure, exit};
-use crate::{clock::SystemClock, config::{self, Environment}, out};
+use crate::{
+    clock::SystemClock,
+    config::{self, Environment},
+    out,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -85,7 +89,9 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     let window = window(args, now)?;
     let folder = args.data.folder(environment)?;
     let store = |e: &dyn std::error::Error| Failure::usage(crate::recorder::full(e));
-    let ledger = DataDir::read(&folder).and_then(|dir| dir.ledger()).map_err(|e| store(&e))?;
+    let ledger = DataDir::read(&folder)
+        .and_then(|dir| dir.ledger())
+        .map_err(|e| store(&e))?;
     let mut records = records(&ledger).map_err(|e| store(&e))?;
     select(&mut records, &args.monitors)?;
     let runs = book::runs(&ledger).map_err(|e| store(&e))?;
@@ -114,13 +120,18 @@ pub fn split_key(key: &str) -> (&str, &str) {
 
 fn window(args: &ReportArgs, now: Wall) -> Result<Interval, Failure> {
     if let Some(last) = args.last {
-        return Ok(Interval { from: now - last, to: now });
+        return Ok(Interval {
+            from: now - last,
+            to: now,
+        });
     }
     let read = |text: &Option<String>| text.as_deref().map(|t| moment(t, now)).transpose();
     let to = read(&args.until)?.unwrap_or(now);
     let from = read(&args.since)?.unwrap_or(to - std::time::Duration::from_secs(30 * 86_400));
     if from >= to {
-        return Err(Failure::usage("the window of time is empty: --since must lie before --until"));
+        return Err(Failure::usage(
+            "the window of time is empty: --since must lie before --until",
+        ));
     }
     Ok(Interval { from, to })
 }
@@ -133,10 +144,17 @@ fn moment(text: &str, now: Wall) -> Result<Wall, Failure> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Wall(at.as_microsecond()));
     }
-    let local = text.parse::<jiff::civil::DateTime>().ok().and_then(|at| at.to_zoned(zone()).ok());
-    local.map(|at| Wall(at.timestamp().as_microsecond())).ok_or_else(|| {
-        Failure::usage(format!("\"{text}\" is not a time: write 2026-11-20, 2026-11-20T14:51:19Z, or an age like 7d"))
-    })
+    let local = text
+        .parse::<jiff::civil::DateTime>()
+        .ok()
+        .and_then(|at| at.to_zoned(zone()).ok());
+    local
+        .map(|at| Wall(at.timestamp().as_microsecond()))
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "\"{text}\" is not a time: write 2026-11-20, 2026-11-20T14:51:19Z, or an age like 7d"
+            ))
+        })
 }
 
 /// Times in which the daemon did not run: before its first run, between runs, and after the last.
@@ -160,11 +178,16 @@ fn records(ledger: &DiskLedger) -> Result<Vec<SeriesRecord>, book::BookError> {
     let names = book::names(ledger)?;
     let mut by_key: BTreeMap<String, SeriesRecord> = BTreeMap::new();
     for (key, standing) in &standings {
-        let record = by_key.entry(key.to_string()).or_insert_with(|| record(key, &names));
+        let record = by_key
+            .entry(key.to_string())
+            .or_insert_with(|| record(key, &names));
         record.watched = true;
         record.known_since = standing.known_since;
         if standing.state.is_unknown() {
-            record.unknown.push(Interval { from: standing.since, to: Wall(i64::MAX) });
+            record.unknown.push(Interval {
+                from: standing.since,
+                to: Wall(i64::MAX),
+            });
         }
     }
     for (key, outage) in book::all_outages(ledger)? {
@@ -192,7 +215,10 @@ fn known_from(record: &mut SeriesRecord, outage: &Outage) {
 /// What people call a series; one that is watched no more by its monitor and target.
 pub fn name_of(key: &str, names: &BTreeMap<String, String>) -> String {
     let (monitor, target) = split_key(key);
-    names.get(key).cloned().unwrap_or_else(|| format!("{monitor} ({target})"))
+    names
+        .get(key)
+        .cloned()
+        .unwrap_or_else(|| format!("{monitor} ({target})"))
 }
 
 fn record(key: &str, names: &BTreeMap<String, String>) -> SeriesRecord {
@@ -211,9 +237,19 @@ fn record(key: &str, names: &BTreeMap<String, String>) -> SeriesRecord {
 fn select(records: &mut Vec<SeriesRecord>, wanted: &[String]) -> Result<(), Failure> {
     for name in wanted {
         if !records.iter().any(|r| r.series == *name || r.monitor == *name) {
-            let near = nearest(name, records.iter().flat_map(|r| [r.series.as_str(), r.monitor.as_str()]));
-            let hint = near.map_or_else(|| "lapwing status --all lists them".to_owned(), |n| format!("did you mean \"{n}\"?"));
-            return Err(Failure::usage(format!("there is no monitor or series \"{name}\"; {hint}")));
+            let near = nearest(
+                name,
+                records
+                    .iter()
+                    .flat_map(|r| [r.series.as_str(), r.monitor.as_str()]),
+            );
+            let hint = near.map_or_else(
+                || "lapwing status --all lists them".to_owned(),
+                |n| format!("did you mean \"{n}\"?"),
+            );
+            return Err(Failure::usage(format!(
+                "there is no monitor or series \"{name}\"; {hint}"
+            )));
         }
     }
     if !wanted.is_empty() {

@@ -4,12 +4,19 @@ use std::{collections::BTreeMap, path::Path};
 
 use clap::Args;
 use lapwing_api::shapes::{Reason, SeriesShape, StatusShape, VERSION, counts};
-use lapwing_core::{judge::Standing, state::State, time::{Clock, Wall}};
+use lapwing_core::{
+    judge::Standing,
+    state::State,
+    time::{Clock, Wall},
+};
 use lapwing_store::{DataDir, book};
 use lapwing_term::status_table;
 
 use super::{
-    local::{self, Answer},Failure, exit, report::{DataArg, name_of, split_key, zone}};
+    Failure, exit,
+    local::{self, Answer},
+    report::{DataArg, name_of, split_key, zone},
+};
 use crate::{clock::SystemClock, config::Environment, listeners::SOCKET, out};
 
 #[derive(Debug, Args)]
@@ -50,27 +57,44 @@ fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
     let Some(Answer { success, body }) = local::ask(socket, "GET", "/api/v1/status", Vec::new())? else {
         return Ok(None);
     };
-    let internal = |text: String| Failure { code: exit::INTERNAL, text };
+    let internal = |text: String| Failure {
+        code: exit::INTERNAL,
+        text,
+    };
     if !success {
-        return Err(internal(format!("the daemon says: {}", String::from_utf8_lossy(&body).trim())));
+        return Err(internal(format!(
+            "the daemon says: {}",
+            String::from_utf8_lossy(&body).trim()
+        )));
     }
     let shape = serde_json::from_slice(&body).map_err(|e| {
-        internal(format!("the daemon is of another version, whose answer cannot be read; restart it: {e}"))
+        internal(format!(
+            "the daemon is of another version, whose answer cannot be read; restart it: {e}"
+        ))
     })?;
     Ok(Some(shape))
 }
 
 /// The states as the ledger has them.
 fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
-    let ledger = DataDir::read(data).and_then(|dir| dir.ledger()).map_err(|e| Failure::usage(e.to_string()))?;
+    let ledger = DataDir::read(data)
+        .and_then(|dir| dir.ledger())
+        .map_err(|e| Failure::usage(e.to_string()))?;
     let restored = book::restore(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
     let names = book::names(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
-    let mut series: Vec<SeriesShape> = restored.standings.iter().map(|(key, standing)| shape(key, standing, &names)).collect();
+    let mut series: Vec<SeriesShape> = restored
+        .standings
+        .iter()
+        .map(|(key, standing)| shape(key, standing, &names))
+        .collect();
     series.sort_by(|a, b| a.series.cmp(&b.series));
     Ok(StatusShape {
         v: VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        at: restored.watch.map_or(SystemClock::new().now().wall, |(_, alive)| alive).rfc3339(),
+        at: restored
+            .watch
+            .map_or(SystemClock::new().now().wall, |(_, alive)| alive)
+            .rfc3339(),
         running: false,
         started: None,
         offline_since: None,

@@ -280,7 +280,9 @@ fn read_table(
         match (info.name, key.name) {
             ("web", _) => {
                 let wanted = listen(reading, node, key);
-                tables.web = wanted.filter(|l| local_only(reading, node, *l)).map(|value| At { value, place: at });
+                tables.web = wanted
+                    .filter(|l| local_only(reading, node, *l))
+                    .map(|value| At { value, place: at });
             }
             ("echo", _) => tables.echo = listen(reading, node, key).map(|value| At { value, place: at }),
             ("store", "path") => {
@@ -353,11 +355,16 @@ fn listen(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Listen
 
 /// The status page asks nobody who they are: what is wider than this machine is refused.
 fn local_only(reading: &mut Reading<'_>, node: Node<'_>, wanted: Listen) -> bool {
-    let Some(wide) = wanted.filter(|addr| !addr.ip().is_loopback()) else { return true };
+    let Some(wide) = wanted.filter(|addr| !addr.ip().is_loopback()) else {
+        return true;
+    };
     reading.error(
         node.at,
         format!("the status page has no authentication in this version, so it cannot listen on {wide}"),
-        format!("write \"127.0.0.1:{}\", and put a web server with authentication before it", wide.port()),
+        format!(
+            "write \"127.0.0.1:{}\", and put a web server with authentication before it",
+            wide.port()
+        ),
     );
     false
 }

@@ -196,7 +196,9 @@ fn the_echo_server_moves_with_the_configuration() {
     let plain = home.read("lapwing.toml");
     let listening = |listen: &str| home.configure(&format!("{plain}[echo]\nlisten = \"{listen}\"\n"));
     let echoes = |address: SocketAddr| home.run(&["check", &format!("udp-echo://{address}")]).code == 0;
-    listening(&format!("{own}:0"));
+    // Below the ports that systems give out by themselves: it must be free on all addresses later.
+    let port = 10_000 + std::process::id() % 20_000;
+    listening(&format!("{own}:{port}"));
     let daemon = home.start();
     let said = daemon.wait_log("echo server on udp-echo://");
     let first: SocketAddr = said

@@ -21,7 +21,7 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(400);
 /// How long a check may take.
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// What the machine may add: starting programs, and being busy with other tests.
-const SLACK: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_secs(1);
 /// How long we wait for something that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,6 +90,13 @@ impl<'a> Scene<'a> {
                 "{down:#}"
             );
             self.prove_time(time(&down, "since"), broken, &down);
+            // Whatever the machine adds: the last success that is told was before the truth.
+            let before = time(&down, "since") - seconds(&down, "uncertainty_s");
+            assert!(
+                before <= broken.1 + self.stale,
+                "{before} is after {}: {down:#}",
+                broken.1
+            );
             let up = self.newest("up", series);
             assert_eq!(
                 (&up["state"], &up["since"]),
