@@ -44,7 +44,14 @@ struct Track {
 impl<'a> Cx<'a> {
     pub fn new(net: &'a Net, settings: &'a ProbeSettings, started: Now, only: Option<IpAddr>) -> Self {
         let deadline = started.mono + settings.timeout;
-        Self { net, settings, started, deadline, only, track: Mutex::default() }
+        Self {
+            net,
+            settings,
+            started,
+            deadline,
+            only,
+            track: Mutex::default(),
+        }
     }
 
     /// The monotonic clock.
@@ -123,7 +130,10 @@ impl<'a> Cx<'a> {
         if let Host::Name(_) = host {
             self.enter("resolve");
         }
-        let found = self.net.resolve_within(host, self.settings.family, self.resolve_limit()).await;
+        let found = self
+            .net
+            .resolve_within(host, self.settings.family, self.resolve_limit())
+            .await;
         self.leave();
         found
     }
@@ -191,7 +201,10 @@ pub(crate) fn timed_out(stage: &str, limit: Duration) -> Fault {
         "resolve" => Fault::target("timeout.resolve", format!("name not resolved within {limit}")),
         "connect" => Fault::target("timeout.connect", format!("no connection within {limit}")),
         "tls" => Fault::target("timeout.tls", format!("TLS handshake not done within {limit}")),
-        "first_byte" => Fault::target("timeout.first_byte", format!("connected, but no answer within {limit}")),
+        "first_byte" => Fault::target(
+            "timeout.first_byte",
+            format!("connected, but no answer within {limit}"),
+        ),
         "transfer" => Fault::target("timeout.transfer", format!("answer not complete within {limit}")),
         _ => Fault::target("timeout.answer", format!("no answer within {limit}")),
     }

@@ -40,7 +40,12 @@ pub fn build(
     settings: Arc<ProbeSettings>,
 ) -> Result<Prober, Vec<OptionError>> {
     let kind = kinds.iter().find(|k| k.info.name == target.kind.name);
-    let kind = kind.ok_or_else(|| vec![OptionError::new("", format!("the kind {} is not built in", target.kind.name))])?;
+    let kind = kind.ok_or_else(|| {
+        vec![OptionError::new(
+            "",
+            format!("the kind {} is not built in", target.kind.name),
+        )]
+    })?;
     let mut options = target.options.clone();
     for name in given.names() {
         if let Some(value) = given.get(name) {
@@ -48,7 +53,11 @@ pub fn build(
         }
     }
     let probe = (kind.parse)(target, &options)?;
-    Ok(Prober { probe: probe.into(), host: target.host.clone(), settings })
+    Ok(Prober {
+        probe: probe.into(),
+        host: target.host.clone(),
+        settings,
+    })
 }
 
 impl Prober {
@@ -64,7 +73,12 @@ impl Prober {
             _ => self.ask(net, None).await,
         };
         let took = net.clock().mono().since(started.mono);
-        Observation { at: started.wall, took, outcome, sample }
+        Observation {
+            at: started.wall,
+            took,
+            outcome,
+            sample,
+        }
     }
 
     async fn ask(&self, net: &Net, only: Option<IpAddr>) -> (Outcome, Sample) {
@@ -81,9 +95,15 @@ impl Prober {
         let fault = match verdict {
             Ok(Ok(Ok(()))) => None,
             Ok(Ok(Err(fault))) => Some(fault),
-            Ok(Err(panic)) => Some(Fault::ours("ours.panic", format!("the probe failed by a defect: {panic}"))),
+            Ok(Err(panic)) => Some(Fault::ours(
+                "ours.panic",
+                format!("the probe failed by a defect: {panic}"),
+            )),
             Err(_) if late > self.settings.timeout / 2 + STALL_OVER => {
-                let text = format!("this process stood still for {} and cannot judge the answer", measured(late));
+                let text = format!(
+                    "this process stood still for {} and cannot judge the answer",
+                    measured(late)
+                );
                 Some(Fault::ours("ours.overload", text))
             }
             Err(_) => Some(timed_out(stage.unwrap_or("answer"), self.settings.timeout)),
@@ -130,13 +150,26 @@ fn merge(results: Vec<(IpAddr, (Outcome, Sample))>) -> (Outcome, Sample) {
         Outcome::Degraded(_) => 1,
         Outcome::Up => 0,
     };
-    let worst = results.iter().map(|(_, (outcome, _))| rank(outcome)).max().unwrap_or(0);
-    let failed = results.iter().filter(|(_, (outcome, _))| rank(outcome) == worst).count();
-    let requests = results.iter().filter_map(|(_, (_, sample))| sample.requests).reduce(|a, b| Requests {
-        sent: a.sent + b.sent,
-        lost: a.lost + b.lost,
-    });
-    let Some((addr, (outcome, mut sample))) = results.into_iter().find(|(_, (outcome, _))| rank(outcome) == worst) else {
+    let worst = results
+        .iter()
+        .map(|(_, (outcome, _))| rank(outcome))
+        .max()
+        .unwrap_or(0);
+    let failed = results
+        .iter()
+        .filter(|(_, (outcome, _))| rank(outcome) == worst)
+        .count();
+    let requests = results
+        .iter()
+        .filter_map(|(_, (_, sample))| sample.requests)
+        .reduce(|a, b| Requests {
+            sent: a.sent + b.sent,
+            lost: a.lost + b.lost,
+        });
+    let Some((addr, (outcome, mut sample))) = results
+        .into_iter()
+        .find(|(_, (outcome, _))| rank(outcome) == worst)
+    else {
         return (Outcome::Up, Sample::default());
     };
     sample.requests = requests;
@@ -194,7 +227,11 @@ mod tests {
             Box::pin(async {
                 std::thread::sleep(self.sleep);
                 tokio::task::yield_now().await;
-                if self.answered { Ok(()) } else { std::future::pending().await }
+                if self.answered {
+                    Ok(())
+                } else {
+                    std::future::pending().await
+                }
             })
         }
     }
@@ -208,11 +245,25 @@ mod tests {
             (0, true, "up"),
         ] {
             let timeout = Duration::from_millis(20);
-            let settings = ProbeSettings { timeout, ..ProbeSettings::default() };
-            let probe = Arc::new(Stalled { sleep: Duration::from_millis(sleep), answered });
-            let prober = Prober { probe, host: None, settings: Arc::new(settings) };
+            let settings = ProbeSettings {
+                timeout,
+                ..ProbeSettings::default()
+            };
+            let probe = Arc::new(Stalled {
+                sleep: Duration::from_millis(sleep),
+                answered,
+            });
+            let prober = Prober {
+                probe,
+                host: None,
+                settings: Arc::new(settings),
+            };
             let found = prober.observe(&testkit::net()).await;
-            assert_eq!(testkit::verdict(&found), expected, "{sleep} ms, answered: {answered}");
+            assert_eq!(
+                testkit::verdict(&found),
+                expected,
+                "{sleep} ms, answered: {answered}"
+            );
         }
     }
 }

@@ -45,7 +45,10 @@ pub fn router(source: Arc<dyn Source>) -> Router {
 
 /// The routes of the Unix socket: those of everybody, and the commands of whoever may open it.
 pub fn local_router(source: Arc<dyn Source>) -> Router {
-    Router::new().route("/api/v1/restore", post(restore)).with_state(Arc::clone(&source)).merge(router(source))
+    Router::new()
+        .route("/api/v1/restore", post(restore))
+        .with_state(Arc::clone(&source))
+        .merge(router(source))
 }
 
 /// Serves `router` on a TCP listener until `stop` turns true. Requests under way are finished.
@@ -87,7 +90,11 @@ async fn json(State(source): State<Arc<dyn Source>>) -> Response {
 
 /// Healthy when the engine answers: a watchdog or a load balancer asks here.
 async fn health(State(source): State<Arc<dyn Source>>) -> Response {
-    if source.alive().await { plain(StatusCode::OK, "ok\n".to_owned()) } else { stopping() }
+    if source.alive().await {
+        plain(StatusCode::OK, "ok\n".to_owned())
+    } else {
+        stopping()
+    }
 }
 
 async fn restore(State(source): State<Arc<dyn Source>>, Json(order): Json<RestoreShape>) -> Response {

@@ -407,7 +407,9 @@ impl<'a, 'c> Round<'a, 'c> {
         // A port where nobody listens makes the socket no more readable: it is an error alone that arrives.
         let taken = self
             .socket
-            .async_io(Interest::READABLE | Interest::ERROR, || stamped(fd, buffer, control))
+            .async_io(Interest::READABLE | Interest::ERROR, || {
+                stamped(fd, buffer, control)
+            })
             .await;
         let (count, stamp) = taken.map_err(|e| fault_of(&e, Moment::Later))?;
         let received = arrival(self.cx.net.clock().now(), stamp);
