@@ -158,6 +158,8 @@ pub struct Snapshot {
 
 /// How often it is stored that this process still watches.
 const ALIVE_EVERY: Duration = Duration::from_secs(60);
+/// How late a slot may be used that found the probe before still running.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Results of one series that may wait for an earlier probe of it.
 const MAX_RUNNING: usize = 64;
 
@@ -326,6 +328,7 @@ impl Lookout {
                 self.judge(run.slot, *observation, now);
             }
         }
+        self.make_room(run.slot, now);
         self.arm(run.slot, now);
     }
 
@@ -465,9 +468,16 @@ impl Lookout {
         entry.next_slot = next;
         let full = entry.running.len() >= MAX_RUNNING;
         if (!entry.series.overlaps && !entry.running.is_empty()) || full {
-            entry.skipped += 1;
+            entry.skipped += u64::from(entry.waiting.replace(due).is_some());
             return;
         }
+        self.start(slot, due);
+    }
+
+    fn start(&mut self, slot: u32, due: Mono) {
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
         self.last_run += 1;
         let run = RunId {
             slot,
@@ -479,6 +489,24 @@ impl Lookout {
             run,
             slot: due,
         });
+    }
+
+    /// A probe has ended: a slot that came while it ran is used if that was only a moment ago, else it is skipped.
+    /// So a check that needs its whole timeout, which may be as long as the interval, does not cost the next one.
+    fn make_room(&mut self, slot: u32, now: Now) {
+        let Some(entry) = &mut self.entries[slot as usize] else {
+            return;
+        };
+        if !entry.running.is_empty() && !entry.series.overlaps {
+            return;
+        }
+        let Some(due) = entry.waiting.take() else { return };
+        let patience = (entry.standing.interval(&entry.series.monitor.policy) / 10).min(PATIENCE);
+        if self.stopped || now.mono.since(due) > patience {
+            entry.skipped += 1;
+        } else {
+            self.start(slot, due);
+        }
     }
 
     /// Sets the moment at which the series needs attention next.

@@ -353,16 +353,32 @@ fn query_options(query: &str) -> Options {
 }
 
 /// All targets that one target text stands for: a range or CIDR block where there is neither port nor path.
-pub fn expand_target(text: &str) -> Result<Vec<String>, TargetError> {
+pub fn expand_target(text: &str, kinds: &[&'static KindInfo]) -> Result<Vec<String>, TargetError> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(vec![text.to_owned()]);
     };
+    let kind = kinds
+        .iter()
+        .find(|k| k.schemes.iter().any(|s| s.eq_ignore_ascii_case(scheme)));
+    // Where a path may follow the host, a slash begins it: http://10.0.0.1/24 is one address and a path.
+    let has_path = kind.is_some_and(|k| {
+        matches!(
+            k.address,
+            Address::HostPortPath { .. } | Address::OptionalHostPortPath { .. }
+        )
+    });
     let (authority, query) = match rest.split_once('?') {
         Some((authority, query)) => (authority, format!("?{query}")),
         None => (rest, String::new()),
     };
     let literal = authority.starts_with('[') && authority.split(']').next().is_some_and(|a| a.contains(':'));
-    let block = authority.parse::<IpNet>().is_ok() && authority.contains('/');
+    let block = !has_path && authority.parse::<IpNet>().is_ok() && authority.contains('/');
+    let block_and_port = authority.rsplit_once(':').is_some_and(|(net, port)| {
+        net.contains('/') && net.parse::<IpNet>().is_ok() && port.parse::<u16>().is_ok()
+    });
+    if !has_path && block_and_port {
+        return Err(no_room(text));
+    }
     // The range stands in the host: a bracket in a path or in a query is an ordinary character.
     let range = !literal && authority.split('/').next().is_some_and(|host| host.contains('['));
     if !range && !block {
@@ -373,16 +389,20 @@ pub fn expand_target(text: &str) -> Result<Vec<String>, TargetError> {
             || authority.contains("]:")
             || authority.rsplit(']').next().is_some_and(|t| t.contains(':')))
     {
-        return Err(TargetError::new(format!(
-            "\"{text}\": a range stands only where there is neither port nor path"
-        ))
-        .hint("use hosts = [\"web[01-20].example.com\"] and {host} in the target"));
+        return Err(no_room(text));
     }
     let hosts = expand_host(authority)?;
     Ok(hosts
         .into_iter()
         .map(|host| format!("{scheme}://{}{query}", bracketed(&host)))
         .collect())
+}
+
+fn no_room(text: &str) -> TargetError {
+    TargetError::new(format!(
+        "\"{text}\": a range or CIDR block stands only where there is neither port nor path"
+    ))
+    .hint("use hosts = [\"web[01-20].example.com\", \"10.0.0.0/28\"] and {host} in the target")
 }
 
 /// All hosts that one entry of `hosts` stands for: a name, an address, a range `web[01-20].example.com`,
@@ -559,12 +579,20 @@ mod tests {
         assert_eq!(expand_host("2001:db8::/126").unwrap()[3], "2001:db8::3");
         assert!(expand_host("10.0.0.0/8").is_err());
         assert_eq!(
-            expand_target("icmp://10.0.0.0/30?count=2").unwrap()[1],
+            expand_target("icmp://10.0.0.0/30?count=2", &KINDS).unwrap()[1],
             "icmp://10.0.0.1?count=2"
         );
-        assert_eq!(expand_target("icmp://[::1]").unwrap(), ["icmp://[::1]"]);
-        assert_eq!(expand_target("https://x/a[1-2]").unwrap(), ["https://x/a[1-2]"]);
-        assert!(expand_target("tcp://web[1-2]:80").is_err());
+        assert_eq!(expand_target("icmp://[::1]", &KINDS).unwrap(), ["icmp://[::1]"]);
+        assert_eq!(
+            expand_target("https://x/a[1-2]", &KINDS).unwrap(),
+            ["https://x/a[1-2]"]
+        );
+        assert!(expand_target("tcp://web[1-2]:80", &KINDS).is_err());
+        assert!(expand_target("tcp://10.0.0.0/30:80", &KINDS).is_err());
+        assert_eq!(
+            expand_target("https://10.0.0.1/24", &KINDS).unwrap(),
+            ["https://10.0.0.1/24"]
+        );
         for bad in ["x[", "x[a-b]", "x[5-1]", "x[1]", "10.0.0.0/33"] {
             assert!(expand_host(bad).is_err(), "{bad}");
         }

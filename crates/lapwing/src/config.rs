@@ -23,6 +23,7 @@ mod tests;
 mod value;
 mod vocabulary;
 
+use command_line::kinds;
 pub use command_line::{Check, checks};
 pub use diagnostic::Report;
 pub use environment::Environment;

@@ -150,7 +150,7 @@ fn digest(letter: &mut Letter, notices: &[Arc<Notice>]) {
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
         events.push(serde_json::from_str(&notice.json).unwrap_or(serde_json::Value::Null));
     }
-    letter.event = "digest".to_owned();
+    "digest".clone_into(&mut letter.event);
     letter.late = None;
     letter.short = format!("{count} messages held back: {}", headline(&notices[0].text));
     letter.json = serde_json::json!({

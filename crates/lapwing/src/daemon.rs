@@ -376,7 +376,7 @@ fn replay(lookout: &mut Lookout, history: &dyn History, clock: &dyn Clock) {
         for point in points {
             let input = Input::Replayed {
                 series: Arc::clone(&series.key),
-                observation: observation(point),
+                observation: observation(&point),
             };
             lookout.handle(input, now);
         }
@@ -396,7 +396,7 @@ fn replay_count(series: &lapwing_core::monitor::Series) -> usize {
         .min(100_000) as usize
 }
 
-fn observation(point: Point) -> Observation {
+fn observation(point: &Point) -> Observation {
     let reason = || match &point.reason {
         Some(reason) => Reason::clone(reason),
         None => Reason::new("unknown", "reason not recorded"),

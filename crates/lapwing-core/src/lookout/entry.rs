@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) next_slot: Mono,
     /// Probes under way, oldest first, with results that wait for an earlier one.
     pub(super) running: VecDeque<(u64, Option<Box<Observation>>)>,
+    /// A slot that found a probe still running, and waits a moment for it to end.
+    pub(super) waiting: Option<Mono>,
     pub(super) last: Option<(Wall, Duration)>,
     pub(super) skipped: u64,
     /// Only the heap entry with this number counts.

@@ -73,6 +73,7 @@ impl Lookout {
             last_slot: None,
             next_slot: schedule::first_slot(now.mono, hash, series.monitor.policy.interval, count),
             running: VecDeque::new(),
+            waiting: None,
             last: None,
             skipped: 0,
             wake: 0,

@@ -90,19 +90,21 @@ fn texts(args: &CheckArgs) -> Result<Vec<String>, Failure> {
             let text = line.split('#').next().unwrap_or_default().trim();
             match &args.kind {
                 _ if text.is_empty() => {}
-                Some(kind) if !text.contains("://") => {
-                    let host = lapwing_core::target::bracketed(text);
-                    // A CIDR block or range stands as it is.
-                    texts.push(format!(
-                        "{kind}://{}",
-                        if text.contains('/') { text } else { &host }
-                    ));
-                }
+                Some(kind) if !text.contains("://") => texts.push(format!("{kind}://{}", as_host(text))),
                 _ => texts.push(text.to_owned()),
             }
         }
     }
     Ok(texts)
+}
+
+/// A bare host as it stands in a URL: an IPv6 address gets its brackets; a port, range or CIDR block stays as it is.
+fn as_host(text: &str) -> String {
+    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        format!("[{text}]")
+    } else {
+        text.to_owned()
+    }
 }
 
 async fn all(checks: Vec<config::Check>, args: &CheckArgs) -> Result<u8, Failure> {

@@ -32,7 +32,7 @@ struct Given {
 }
 
 /// All kinds of this program.
-fn kinds() -> Vec<&'static KindInfo> {
+pub(super) fn kinds() -> Vec<&'static KindInfo> {
     KINDS.iter().map(|k| k.info).collect()
 }
 
@@ -54,6 +54,7 @@ pub fn checks(
 ) -> Result<Vec<Check>, String> {
     let options = TargetOptions::new(options, timeout).map_err(|errors| lines(&errors))?;
     let (mut checks, mut errors, mut seen) = (Vec::new(), Vec::new(), Vec::<&'static KindInfo>::new());
+    let kinds = kinds();
     let mut add = |text: &str, errors: &mut Vec<OptionError>| match options.probe(text) {
         Ok((target, prober)) => {
             if !seen.iter().any(|k| k.name == target.kind.name) {
@@ -72,7 +73,7 @@ pub fn checks(
         ),
     };
     for text in texts {
-        match expand_target(text.trim()) {
+        match expand_target(text.trim(), &kinds) {
             Ok(all) => all.iter().for_each(|text| {
                 if errors.len() < MOST_ERRORS {
                     add(text, &mut errors);

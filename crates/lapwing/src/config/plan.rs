@@ -328,7 +328,7 @@ fn fill(reading: &mut Reading<'_>, found: &mut Found, target: &At<String>, hosts
 
 /// A target without `{host}`, which may be a range.
 fn one(reading: &mut Reading<'_>, found: &mut Found, target: &At<String>) {
-    let texts = match expand_target(&target.value) {
+    let texts = match expand_target(&target.value, &super::kinds()) {
         Ok(texts) if found.wanted.len() + texts.len() <= MAX_TARGETS => texts,
         Ok(_) => {
             let hint = "split it over several monitors".to_owned();

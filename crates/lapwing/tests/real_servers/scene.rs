@@ -120,8 +120,8 @@ impl<'a> Scene<'a> {
 
     /// The true length lies within what is told plus or minus its uncertainty, and what a check takes.
     fn prove_length(&self, up: &Value, broken: (Timestamp, Timestamp), mended: (Timestamp, Timestamp)) {
-        let number = |key: &str| up[key].as_f64().unwrap_or_else(|| panic!("no {key}: {up:#}"));
-        let (told, margin) = (number("duration_s"), number("uncertainty_s"));
+        let told = seconds(up, "duration_s").as_secs_f64();
+        let margin = seconds(up, "uncertainty_s").as_secs_f64();
         let between = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
         let margin_max = (INTERVAL + SLACK + self.stale).as_secs_f64();
         assert!(
@@ -391,6 +391,11 @@ fn time(event: &Value, key: &str) -> Timestamp {
         .as_str()
         .unwrap_or_else(|| panic!("no {key}: {event:#}"));
     text.parse().unwrap()
+}
+
+fn seconds(event: &Value, key: &str) -> Duration {
+    let number = event[key].as_f64();
+    Duration::from_secs_f64(number.unwrap_or_else(|| panic!("no {key}: {event:#}")))
 }
 
 /// What one `lapwing check` on the near side finds. Facts in full.

@@ -497,7 +497,7 @@ fn hosts() {
         (
             M,
             "target = \"tcp://web[1-2]:80\"\n",
-            &["3:10 \"tcp://web[1-2]:80\": a range stands only where"],
+            &["3:10 \"tcp://web[1-2]:80\": a range or CIDR block stands only where"],
         ),
         (
             M,

@@ -172,9 +172,9 @@ fn needs_chronyd_the_same_offset() {
             (ours - theirs).abs() <= margin + 0.001,
             "{ours} ± {margin} s, chronyd says {theirs} s"
         );
-        assert_eq!(
-            (fact("ntp.stratum"), fact("ntp.samples")),
-            (3.0, 8.0),
+        let (stratum, samples) = (fact("ntp.stratum"), fact("ntp.samples"));
+        assert!(
+            (stratum - 3.0).abs() < f64::EPSILON && samples >= 2.0,
             "{found:#}"
         );
         assert!(margin < 0.02, "{found:#}");

@@ -1,0 +1,229 @@
+//! The lookout's own rules: slots, stopping, plans that change.
+
+use std::{sync::Arc, time::Duration};
+
+use lapwing_core::{
+    event::EventKind,
+    lookout::{Change, Effect, Input, Lookout, Restored, RunId},
+    monitor::{DownRule, Monitor, NotifierPolicy, Plan, Policy, Series},
+    observation::{Observation, Outcome, Reason, Sample},
+    time::{Mono, Now, Wall},
+};
+
+const START: u64 = 1_000_000_000;
+
+fn at(millis: u64) -> Now {
+    Now {
+        wall: Wall((millis * 1000) as i64),
+        mono: Mono(START + millis * 1000),
+    }
+}
+
+fn series(name: &str, policy: Policy) -> Arc<Series> {
+    let monitor = Monitor {
+        name: name.to_owned(),
+        labels: Vec::new(),
+        policy,
+        notify: vec!["ops".into()],
+    };
+    Arc::new(Series {
+        key: name.into(),
+        name: name.to_owned(),
+        monitor: Arc::new(monitor),
+        target: format!("tcp://{name}:80"),
+        kind: "tcp",
+        host: name.to_owned(),
+        loopback: true,
+        overlaps: false,
+    })
+}
+
+fn plan(series: Vec<Arc<Series>>) -> Plan {
+    let ops = NotifierPolicy {
+        name: "ops".into(),
+        on: None,
+        rate_limit: None,
+        give_up: Duration::from_secs(60),
+        local: true,
+    };
+    Plan {
+        series,
+        notifiers: vec![ops],
+        zone: None,
+    }
+}
+
+fn lookout(series: Vec<Arc<Series>>) -> Lookout {
+    let mut lookout = Lookout::new(1, |_| String::new(), Restored::default(), at(0));
+    lookout.handle(Input::Plan(plan(series)), at(0));
+    lookout
+}
+
+fn probes(lookout: &mut Lookout) -> Vec<RunId> {
+    let probe = |effect| {
+        if let Effect::Probe { run, .. } = effect {
+            Some(run)
+        } else {
+            None
+        }
+    };
+    lookout.effects().filter_map(probe).collect()
+}
+
+fn seen(now: Now, up: bool) -> Observation {
+    let outcome = if up {
+        Outcome::Up
+    } else {
+        Outcome::Down(Reason::new("connect.refused", "connection refused"))
+    };
+    Observation {
+        at: now.wall,
+        took: Duration::ZERO,
+        outcome,
+        sample: Sample::default(),
+    }
+}
+
+/// Ticks until a probe begins; gives when, and which.
+fn next_probe(lookout: &mut Lookout, from: u64) -> (u64, RunId) {
+    for millis in from..from + 60_000 {
+        lookout.handle(Input::Tick, at(millis));
+        if let [run] = probes(lookout)[..] {
+            return (millis, run);
+        }
+    }
+    panic!("no probe within a minute");
+}
+
+fn every(interval: Duration) -> Policy {
+    Policy {
+        interval,
+        retry_interval: interval,
+        recovery_interval: interval,
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn a_check_that_needs_the_whole_interval_does_not_cost_the_next_one() {
+    let mut lookout = lookout(vec![series("a", every(Duration::from_secs(1)))]);
+    let (_, first) = next_probe(&mut lookout, 0);
+    lookout.handle(
+        Input::Observed {
+            run: first,
+            observation: seen(at(0), true),
+        },
+        at(10),
+    );
+    let (begun, run) = next_probe(&mut lookout, 11);
+    // The next slot comes while it runs, and it ends 3 ms later.
+    lookout.handle(Input::Tick, at(begun + 1000));
+    assert_eq!(probes(&mut lookout), []);
+    lookout.handle(
+        Input::Observed {
+            run,
+            observation: seen(at(begun), true),
+        },
+        at(begun + 1003),
+    );
+    let [late] = probes(&mut lookout)[..] else {
+        panic!("the slot was lost")
+    };
+    // Half an interval late is too late: the slot is skipped and counted, and the grid goes on.
+    lookout.handle(Input::Tick, at(begun + 2000));
+    lookout.handle(
+        Input::Observed {
+            run: late,
+            observation: seen(at(begun + 1003), true),
+        },
+        at(begun + 2500),
+    );
+    assert_eq!(probes(&mut lookout), []);
+    assert_eq!(lookout.snapshot().series[0].skipped, 1);
+    assert_eq!(next_probe(&mut lookout, begun + 2501).0, begun + 3000);
+}
+
+#[test]
+fn stopping_ends_however_much_is_due() {
+    let all = (0..100)
+        .map(|n| series(&format!("m{n}"), every(Duration::from_millis(100))))
+        .collect();
+    let mut lookout = lookout(all);
+    lookout.handle(Input::Stop, at(50_000));
+    let stored = lookout.effects().any(|effect| {
+        matches!(effect, Effect::Commit(changes) if changes.iter().filter(|c| matches!(c, Change::Standing { .. })).count() >= 100)
+    });
+    assert!(stored, "every standing is stored at the end");
+    lookout.handle(Input::Tick, at(60_000));
+    assert_eq!(probes(&mut lookout), []);
+}
+
+#[test]
+fn a_changed_plan_keeps_states_and_judges_by_the_new_policy() {
+    let mut lookout = lookout(vec![series("a", every(Duration::from_secs(1)))]);
+    let mut now = 0;
+    for _ in 0..2 {
+        let (begun, run) = next_probe(&mut lookout, now);
+        now = begun + 1;
+        lookout.handle(
+            Input::Observed {
+                run,
+                observation: seen(at(begun), false),
+            },
+            at(now),
+        );
+    }
+    lookout.effects().for_each(drop);
+    let strict = Policy {
+        rule: DownRule::Consecutive {
+            failures: 2,
+            successes: 1,
+        },
+        ..every(Duration::from_secs(1))
+    };
+    lookout.handle(
+        Input::Plan(plan(vec![series("a", strict), series("b", Policy::default())])),
+        at(now),
+    );
+    // The streak of two goes on: the third failure is the second that the new rule asks for, and more.
+    let (begun, run) = loop {
+        let (begun, run) = next_probe(&mut lookout, now);
+        now = begun + 1;
+        lookout.handle(
+            Input::Observed {
+                run,
+                observation: seen(at(begun), false),
+            },
+            at(now),
+        );
+        let told: Vec<_> = lookout
+            .effects()
+            .filter_map(|e| {
+                if let Effect::Announce(event) = e {
+                    Some(event.kind)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        if told.contains(&EventKind::Down) {
+            break (begun, run);
+        }
+        assert!(now < 10_000, "never told");
+    };
+    assert!(begun < 4_000);
+    // Its result is no longer wanted once the series is gone, and its outage ends with the watch.
+    lookout.handle(Input::Plan(plan(Vec::new())), at(now + 5_000));
+    let ended = lookout.effects().any(|effect| {
+        matches!(effect, Effect::Commit(changes) if changes.iter().any(|c| matches!(c, Change::Outage { outage, .. } if outage.end.is_some_and(|e| !e.recovered))))
+    });
+    assert!(ended && lookout.is_empty());
+    lookout.handle(
+        Input::Observed {
+            run,
+            observation: seen(at(now), true),
+        },
+        at(now + 6_000),
+    );
+    assert!(lookout.effects().all(|e| !matches!(e, Effect::Announce(_))));
+}
