@@ -3,17 +3,16 @@
 //!
 //! It must never lose a notice, and never send one before its row is stored.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod channel;
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use self::channel::Channel;
 use crate::{
     event::EventKind,
     id::{Id, Rng},
     monitor::NotifierPolicy,
-    time::{Mono, Now, Wall, micros},
+    time::{Mono, Now, Wall},
 };
 
 /// An event made ready to be carried: what a notifier needs, and nothing that can change.
@@ -115,37 +114,13 @@ pub struct Outbox {
 }
 
 #[derive(Debug)]
-struct Channel {
-    policy: NotifierPolicy,
-    rows: BTreeMap<u64, Row>,
-    busy: HashSet<Arc<str>>,
-    /// The waiting reminder of a series, which anything newer about it replaces.
-    reminders: HashMap<Arc<str>, u64>,
-    in_flight: usize,
-    blocked_until: Mono,
-    failures: u32,
-    last_error: Option<String>,
-    /// When the messages of the running rate-limit period went out.
-    sent: VecDeque<Mono>,
-    /// The limit has held something back.
-    held: bool,
-}
-
-#[derive(Debug)]
 struct Flight {
     notifier: Arc<str>,
     orders: Vec<u64>,
 }
 
-/// Attempts of one notifier under way at once.
-const MAX_IN_FLIGHT: usize = 4;
 /// Rows of one notifier; beyond it the oldest become dead letters.
 const MAX_ROWS: usize = 200_000;
-/// Notices in one digest.
-const MAX_DIGEST: usize = 100;
-const FIRST_BACKOFF: Duration = Duration::from_secs(5);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 impl Outbox {
     /// Takes rows that were stored by an earlier run. Those found `sending` may have arrived.
@@ -177,9 +152,9 @@ impl Outbox {
         let changes = &mut self.changes;
         self.channels.retain(|name, channel| {
             if gone(name) {
-                let rows = std::mem::take(&mut channel.rows).into_values();
+                let rows = channel.take_all();
                 let why = format!("the notifier {name} is no longer configured");
-                changes.extend(rows.map(|row| RowChange::Dead(row, why.clone())));
+                changes.extend(rows.into_iter().map(|row| RowChange::Dead(row, why.clone())));
             }
             !gone(name)
         });
@@ -196,20 +171,12 @@ impl Outbox {
         };
         self.last_order = (self.last_order + 1).max(notice.at.0.max(0) as u64);
         let order = self.last_order;
-        if let Some(stale) = channel.reminders.remove(&notice.lane)
-            && channel.rows.get(&stale).is_some_and(|row| !row.sending)
-        {
-            channel.rows.remove(&stale);
-            self.changes.push(RowChange::Remove(stale));
-        }
-        while channel.rows.len() >= MAX_ROWS {
-            let Some(oldest) = channel.rows.values().find(|r| !r.sending).map(|r| r.order) else {
-                break;
-            };
-            if let Some(row) = channel.rows.remove(&oldest) {
-                self.changes
-                    .push(RowChange::Dead(row, "the outbox is full".to_owned()));
-            }
+        self.changes
+            .extend(channel.drop_reminder(&notice.lane).map(RowChange::Remove));
+        while channel.waiting() >= MAX_ROWS {
+            let Some(row) = channel.drop_oldest() else { break };
+            self.changes
+                .push(RowChange::Dead(row, "the outbox is full".to_owned()));
         }
         let row = Row {
             order,
@@ -251,31 +218,28 @@ impl Outbox {
         let Some(channel) = self.channels.get_mut(&flight.notifier) else {
             return;
         };
-        channel.in_flight = channel.in_flight.saturating_sub(1);
-        channel.settle(receipt, now, rng);
+        channel.settle(receipt, flight.orders.len(), now, rng);
+        let split = flight.orders.len() > 1;
         for order in flight.orders {
-            let Some(mut row) = channel.rows.remove(&order) else {
-                continue;
-            };
-            channel.busy.remove(&row.notice.lane);
-            row.sending = false;
-            match receipt {
-                Receipt::Delivered => self.changes.push(RowChange::Remove(order)),
+            let change = match receipt {
+                Receipt::Delivered => channel.remove(order).map(|_| RowChange::Remove(order)),
+                // A digest that is refused for good may hold one notice that is at fault: they go one by one.
                 Receipt::Failed {
-                    retry,
+                    retry: Retry::Never,
                     message,
-                    maybe_arrived,
-                } => {
-                    row.attempts += 1;
-                    row.resent |= maybe_arrived;
-                    let late = now.wall.since(row.notice.at) >= channel.policy.give_up;
-                    if *retry == Retry::Never || late {
-                        self.changes.push(RowChange::Dead(row, message.clone()));
-                    } else {
-                        self.changes.push(RowChange::Put(row.clone()));
-                        channel.rows.insert(order, row);
-                    }
+                    ..
+                } if !split => channel
+                    .remove(order)
+                    .map(|row| RowChange::Dead(row.failed(false), message.clone())),
+                Receipt::Failed { maybe_arrived, .. } => {
+                    channel.keep(order, *maybe_arrived).map(RowChange::Put)
                 }
+            };
+            self.changes.extend(change);
+        }
+        if let Receipt::Failed { message, .. } = receipt {
+            for row in channel.expired(now.wall) {
+                self.changes.push(RowChange::Dead(row, message.clone()));
             }
         }
     }
@@ -283,7 +247,7 @@ impl Outbox {
     /// The line is back: everybody is tried at once.
     pub fn unblock(&mut self) {
         for channel in self.channels.values_mut() {
-            channel.blocked_until = Mono(0);
+            channel.unblock();
         }
     }
 
@@ -298,13 +262,7 @@ impl Outbox {
     }
 
     pub fn view(&self) -> Vec<ChannelView> {
-        let view = |c: &Channel| ChannelView {
-            notifier: Arc::clone(&c.policy.name),
-            waiting: c.rows.len(),
-            failures: c.failures,
-            last_error: c.last_error.clone(),
-        };
-        self.channels.values().map(view).collect()
+        self.channels.values().map(Channel::view).collect()
     }
 
     /// True while an attempt is under way.
@@ -314,135 +272,17 @@ impl Outbox {
 
     /// True when nothing waits and nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.channels.values().all(|c| c.rows.is_empty())
+        self.flights.is_empty() && self.channels.values().all(|c| c.waiting() == 0)
     }
 }
 
-impl Channel {
-    fn new(policy: NotifierPolicy) -> Self {
-        Self {
-            policy,
-            rows: BTreeMap::new(),
-            busy: HashSet::new(),
-            reminders: HashMap::new(),
-            in_flight: 0,
-            blocked_until: Mono(0),
-            failures: 0,
-            last_error: None,
-            sent: VecDeque::new(),
-            held: false,
-        }
-    }
-
-    fn admit(&mut self, row: Row) {
-        if row.notice.kind == EventKind::Reminder {
-            self.reminders.insert(Arc::clone(&row.notice.lane), row.order);
-        }
-        self.rows.insert(row.order, row);
-    }
-
-    /// The rows of the next message that may go out now.
-    fn next_message(&mut self, now: Mono) -> Option<Vec<u64>> {
-        // After a failure one attempt at a time feels the way.
-        let lanes = if self.failures > 0 { 1 } else { MAX_IN_FLIGHT };
-        if now < self.blocked_until || self.in_flight >= lanes {
-            return None;
-        }
-        let first = self.ready().next()?;
-        if !self.within_limit(now) {
-            self.held = true;
-            return None;
-        }
-        if self.held {
-            self.held = false;
-            return Some(self.ready_all(MAX_DIGEST));
-        }
-        Some(vec![first])
-    }
-
-    /// Heads of lanes that are not busy, oldest first.
-    fn ready(&self) -> impl Iterator<Item = u64> + '_ {
-        self.rows
-            .values()
-            .filter(|r| !r.sending && !self.busy.contains(&r.notice.lane))
-            .map(|r| r.order)
-    }
-
-    fn ready_all(&self, max: usize) -> Vec<u64> {
-        self.ready().take(max).collect()
-    }
-
-    fn within_limit(&mut self, now: Mono) -> bool {
-        let Some((count, per)) = self.policy.rate_limit else {
-            return true;
-        };
-        while self.sent.front().is_some_and(|at| now.since(*at) >= per) {
-            self.sent.pop_front();
-        }
-        self.sent.len() < count as usize
-    }
-
-    fn launch(&mut self, number: u64, orders: &[u64], now: Mono, changes: &mut Vec<RowChange>) -> Delivery {
-        let mut notices = Vec::with_capacity(orders.len());
-        let mut resent = false;
-        for order in orders {
-            let Some(row) = self.rows.get_mut(order) else {
-                continue;
-            };
-            row.sending = true;
-            resent |= row.resent;
-            self.busy.insert(Arc::clone(&row.notice.lane));
-            notices.push(Arc::clone(&row.notice));
-            changes.push(RowChange::Put(row.clone()));
-        }
-        self.in_flight += 1;
-        if self.policy.rate_limit.is_some() {
-            self.sent.push_back(now);
-        }
-        Delivery {
-            number,
-            notifier: Arc::clone(&self.policy.name),
-            notices,
-            resent,
-        }
-    }
-
-    fn settle(&mut self, receipt: &Receipt, now: Now, rng: &mut Rng) {
-        match receipt {
-            Receipt::Delivered => {
-                self.failures = 0;
-                self.last_error = None;
-                self.blocked_until = Mono(0);
-            }
-            Receipt::Failed { retry, message, .. } => {
-                self.last_error = Some(message.clone());
-                let pause = match retry {
-                    Retry::Never => return,
-                    Retry::After(pause) => (*pause).clamp(Duration::from_secs(1), LONGEST_PAUSE),
-                    Retry::Backoff => {
-                        let longest = FIRST_BACKOFF
-                            .saturating_mul(1 << self.failures.min(10))
-                            .min(LONGEST_BACKOFF);
-                        // Full jitter, but never so short that it is no pause.
-                        Duration::from_micros(500_000 + rng.below(micros(longest)))
-                    }
-                };
-                self.failures = self.failures.saturating_add(1);
-                self.blocked_until = self.blocked_until.max(now.mono + pause);
-            }
-        }
-    }
-
-    fn next_wake(&self) -> Option<Mono> {
-        let lanes = if self.failures > 0 { 1 } else { MAX_IN_FLIGHT };
-        if self.in_flight >= lanes || self.ready().next().is_none() {
-            return None;
-        }
-        let limited = match (self.policy.rate_limit, self.sent.front()) {
-            (Some((count, per)), Some(first)) if self.sent.len() >= count as usize => *first + per,
-            _ => Mono(0),
-        };
-        Some(self.blocked_until.max(limited))
+impl Row {
+    /// After an attempt without delivery.
+    fn failed(mut self, maybe_arrived: bool) -> Self {
+        self.attempts += 1;
+        self.sending = false;
+        self.resent |= maybe_arrived;
+        self
     }
 }
 
