@@ -115,6 +115,8 @@ pub enum Change {
         from: Wall,
         to: Wall,
     },
+    /// Since when and why we are cut off; None when we are not.
+    Line(Option<(Wall, Reason)>),
     /// This process watched from `started` to `until`.
     Watch {
         started: Wall,
@@ -128,6 +130,8 @@ pub enum Change {
 pub struct Restored {
     pub standings: Vec<(Arc<str>, Standing)>,
     pub rows: Vec<Row>,
+    /// Since when and why the last run was cut off, if it was.
+    pub offline: Option<(Wall, Reason)>,
     /// The newest watch: when it started and when it was last known to run.
     pub watch: Option<(Wall, Wall)>,
 }
@@ -181,6 +185,8 @@ pub struct Lookout {
     render: fn(&Event) -> String,
     last_run: u64,
     watch: (Wall, Wall),
+    /// When this process started, on the present clock.
+    born: Wall,
     alive_at: Mono,
     stopped: bool,
     out: Out,
@@ -218,13 +224,14 @@ impl Lookout {
             restored: restored.standings.into_iter().collect(),
             wakes: BinaryHeap::new(),
             outbox,
-            line: SelfCheck::default(),
+            line: SelfCheck::restore(restored.offline),
             notifiers: Vec::new(),
             zone: TimeZone::UTC,
             rng: Rng::new(seed),
             render,
             last_run: 0,
             watch: (now.wall, now.wall),
+            born: now.wall,
             alive_at: now.mono + ALIVE_EVERY,
             stopped: false,
             out,
@@ -566,7 +573,8 @@ impl Lookout {
             out.effects
                 .push_back(Effect::Commit(std::mem::take(&mut out.changes)));
         }
-        out.effects.extend(out.events.drain(..).map(Effect::Announce));
+        // What is sent goes before what is shown: a log that nobody reads never holds up a message.
         out.effects.extend(deliveries.into_iter().map(Effect::Deliver));
+        out.effects.extend(out.events.drain(..).map(Effect::Announce));
     }
 }

@@ -12,8 +12,9 @@ pub fn first_slot(now: Mono, hash: u64, interval: Duration, series_count: usize)
     now + offset(hash, interval.min(few))
 }
 
-/// The slot after `last` while the series is up: the next point of its own grid, so that series which were bunched
-/// together by an outage spread out again.
+/// The slot after `last` while the series is up: on or towards its own grid, at least half an interval and at most
+/// one away, so that series which were bunched together by an outage spread out again, and no check confirms the one
+/// just before.
 pub fn next_on_grid(last: Mono, hash: u64, interval: Duration) -> Mono {
     let interval_us = micros(interval).max(1);
     let phase = micros(offset(hash, interval));
@@ -23,7 +24,14 @@ pub fn next_on_grid(last: Mono, hash: u64, interval: Duration) -> Mono {
     } else {
         since_phase / interval_us + 1
     };
-    Mono(phase + passed * interval_us)
+    let next = phase + passed * interval_us;
+    let distance = next - last.0;
+    // Too near: two steps of at least half an interval each lead to the point after it.
+    Mono(if distance < interval_us / 2 {
+        last.0 + (distance + interval_us) / 2
+    } else {
+        next
+    })
 }
 
 /// The slot after `last` at a fixed step, while failing or down: never before `now` by more than one step, so that
@@ -51,7 +59,7 @@ mod tests {
     fn the_grid_does_not_drift() {
         let interval = Duration::from_secs(30);
         let hash = stable_hash("web");
-        let first = next_on_grid(Mono(0), hash, interval);
+        let first = (0..2).fold(Mono(0), |last, _| next_on_grid(last, hash, interval));
         let mut slot = first;
         for n in 1..1000u64 {
             slot = next_on_grid(slot, hash, interval);
@@ -60,6 +68,9 @@ mod tests {
         // A slot off the grid comes back to it within one interval.
         let back = next_on_grid(Mono(slot.0 + 5_000_000), hash, interval);
         assert_eq!(back.0, slot.0 + 30_000_000);
+        let back = next_on_grid(Mono(slot.0 + 25_000_000), hash, interval);
+        assert_eq!(back.0, slot.0 + 25_000_000 + 17_500_000);
+        assert_eq!(next_on_grid(back, hash, interval).0, slot.0 + 60_000_000);
     }
 
     #[test]
@@ -67,8 +78,9 @@ mod tests {
         let interval = Duration::from_secs(10);
         let mut per_second = [0u32; 10];
         for n in 0..10_000 {
-            let slot = next_on_grid(Mono(0), stable_hash(&format!("m{n}")), interval);
-            per_second[(slot.0 / 1_000_000) as usize] += 1;
+            let hash = stable_hash(&format!("m{n}"));
+            let slot = (0..3).fold(Mono(0), |last, _| next_on_grid(last, hash, interval));
+            per_second[(slot.0 / 1_000_000 % 10) as usize] += 1;
         }
         assert!(
             per_second.iter().all(|n| (850..1150).contains(n)),

@@ -31,6 +31,15 @@ pub enum Line {
 }
 
 impl SelfCheck {
+    /// As the last run left it.
+    pub fn restore(offline: Option<(Wall, Reason)>) -> Self {
+        Self {
+            suspect_since: offline.as_ref().map(|(since, _)| *since),
+            offline,
+            ..Self::default()
+        }
+    }
+
     /// Sets how many series there are and how many of these are blind, after the plan has changed.
     pub fn recount(&mut self, network: usize, blind: usize) {
         self.network = network;

@@ -107,15 +107,20 @@ fn every(interval: Duration) -> Policy {
 #[test]
 fn a_check_that_needs_the_whole_interval_does_not_cost_the_next_one() {
     let mut lookout = lookout(vec![series("a", every(Duration::from_secs(1)))]);
-    let (_, first) = next_probe(&mut lookout, 0);
-    lookout.handle(
-        Input::Observed {
-            run: first,
-            observation: seen(at(0), true),
-        },
-        at(10),
-    );
-    let (begun, run) = next_probe(&mut lookout, 11);
+    // Two checks later it is on its grid.
+    let mut from = 0;
+    for _ in 0..2 {
+        let (begun, run) = next_probe(&mut lookout, from);
+        lookout.handle(
+            Input::Observed {
+                run,
+                observation: seen(at(begun), true),
+            },
+            at(begun + 10),
+        );
+        from = begun + 11;
+    }
+    let (begun, run) = next_probe(&mut lookout, from);
     // The next slot comes while it runs, and it ends 3 ms later.
     lookout.handle(Input::Tick, at(begun + 1000));
     assert_eq!(probes(&mut lookout), []);

@@ -59,6 +59,7 @@ struct Disk {
     rows: BTreeMap<u64, Row>,
     dead: Vec<Row>,
     watch: Option<(Wall, Wall)>,
+    offline: Option<(Wall, Reason)>,
 }
 
 /// A message as a receiver got it.
@@ -294,6 +295,7 @@ impl World {
                 .map(|(k, s)| (Arc::clone(k), s.clone()))
                 .collect(),
             rows: self.disk.rows.values().cloned().collect(),
+            offline: self.disk.offline.clone(),
             watch: self.disk.watch,
         };
         self.lookout = Lookout::new(
@@ -342,8 +344,32 @@ impl World {
                 let lane: Arc<str> = format!("m{lane}").into();
                 total += self.check_lane(notifier, &lane, inbox);
             }
+            self.check_line(notifier, inbox);
         }
         total
+    }
+
+    /// Being cut off is told in pairs, too.
+    fn check_line(&self, notifier: &str, inbox: &[Got]) {
+        let mut offline = false;
+        let mut seen: Vec<&str> = Vec::new();
+        for got in inbox.iter().filter(|g| g.lane.is_empty()) {
+            if seen.contains(&got.id.as_str()) {
+                continue;
+            }
+            seen.push(&got.id);
+            let was = std::mem::replace(&mut offline, got.kind == EventKind::Offline);
+            assert_ne!(
+                was, offline,
+                "seed {} to {notifier}: {:?} twice",
+                self.seed, got.kind
+            );
+        }
+        assert!(
+            !offline,
+            "seed {} to {notifier}: the end of being cut off was never told",
+            self.seed
+        );
     }
 
     fn check_lane(&self, notifier: &str, lane: &Arc<str>, inbox: &[Got]) -> usize {
@@ -384,6 +410,7 @@ impl Disk {
             Change::Outage { series, outage } => drop(self.outages.insert((series, outage.began.0), *outage)),
             Change::OutageMoved { series, began } => drop(self.outages.remove(&(series, began.0))),
             Change::Unknown { from, to, .. } => assert!(from < to),
+            Change::Line(line) => self.offline = line,
             Change::Watch { started, until } => {
                 assert!(started <= until);
                 self.watch = Some((started, until));

@@ -100,6 +100,7 @@ struct Teller<'a> {
 struct Store {
     standing: Option<lapwing_core::judge::Standing>,
     watch: Option<(Wall, Wall)>,
+    offline: Option<(Wall, Reason)>,
 }
 
 fn plan(story: &Story) -> Plan {
@@ -271,6 +272,7 @@ impl<'a> Teller<'a> {
         for change in changes {
             match change {
                 Change::Standing { standing, .. } => self.stored.standing = Some(*standing),
+                Change::Line(line) => self.stored.offline = line,
                 Change::Watch { started, until } => self.stored.watch = Some((started, until)),
                 _ => {}
             }
@@ -290,6 +292,7 @@ impl<'a> Teller<'a> {
         let restored = Restored {
             standings,
             rows: Vec::new(),
+            offline: self.stored.offline.clone(),
             watch: self.stored.watch,
         };
         self.lookout = Lookout::new(second, |_| String::new(), restored, now);

@@ -11,7 +11,7 @@ use lapwing_core::{
 
 use crate::{
     Ledger, LedgerError, Op,
-    record::{self, RecordError, Run, StoredWall, UnknownSpan},
+    record::{self, Offline, RecordError, Run, StoredWall, UnknownSpan},
     space,
     standing::{OutageRecord, RowRecord, StandingRecord, row_name},
 };
@@ -58,6 +58,14 @@ pub fn operations(change: &Change, ops: &mut Vec<Op>) {
             };
             ops.push(record::put(&space::span(series, *from), &span));
         }
+        Change::Line(None) => ops.push(Op::Delete(space::meta("offline"))),
+        Change::Line(Some((since, reason))) => {
+            let line = Offline {
+                since: (*since).into(),
+                reason: reason.into(),
+            };
+            ops.push(record::put(&space::meta("offline"), &line));
+        }
         Change::Watch { started, until } => {
             let run = Run {
                 from: (*started).into(),
@@ -97,9 +105,15 @@ pub fn restore(ledger: &dyn Ledger) -> Result<Restored, BookError> {
         rows.extend(record::read::<RowRecord>(&entry)?.row());
     }
     let watch = runs(ledger)?.pop();
+    let mut offline = None;
+    if let Some(entry) = ledger.get(&space::meta("offline"))? {
+        let line: Offline = record::read(&entry)?;
+        offline = Some((line.since.into(), line.reason.into()));
+    }
     Ok(Restored {
         standings,
         rows,
+        offline,
         watch,
     })
 }
@@ -336,6 +350,7 @@ mod tests {
                     from: Wall(3),
                     to: Wall(4),
                 },
+                Change::Line(Some((Wall(4), Reason::new("ours.no_route", "no route")))),
                 Change::Watch {
                     started: Wall(1),
                     until: Wall(5),
@@ -354,6 +369,12 @@ mod tests {
         assert_eq!(restored.standings, [(Arc::clone(&web), standing)]);
         assert_eq!(names(&ledger).unwrap()[&*web], "web");
         assert_eq!(restored.rows, [row(12, 2)]);
+        assert_eq!(
+            restored.offline,
+            Some((Wall(4), Reason::new("ours.no_route", "no route")))
+        );
+        write(&ledger, &[Change::Line(None)]);
+        assert_eq!(restore(&ledger).unwrap().offline, None);
         assert_eq!(restored.watch, Some((Wall(7), Wall(9))));
         assert_eq!(outages(&ledger, &web).unwrap(), [outage(1, Some(9))]);
         assert_eq!(

@@ -129,6 +129,17 @@ impl Record for Run {
     const VERSION: u32 = 1;
 }
 
+/// This program is cut off, under `meta/offline`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offline {
+    pub since: StoredWall,
+    pub reason: StoredReason,
+}
+
+impl Record for Offline {
+    const VERSION: u32 = 1;
+}
+
 /// Unknown time of a series, under [`crate::space::span`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnknownSpan {

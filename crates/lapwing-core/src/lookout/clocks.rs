@@ -11,10 +11,13 @@ use crate::{
 impl Lookout {
     /// The wall clock was set: all times of running stories move with it, so that lengths stay what they are.
     pub(super) fn clock_step(&mut self, by: i64, now: Now) {
+        let before = now.wall.shifted(by.saturating_neg());
         let span = Interval {
-            from: self.watch.0,
-            to: now.wall.shifted(by.saturating_neg()),
+            from: self.born,
+            to: before,
         };
+        self.born = self.born.shifted(by);
+        self.forget_running();
         for slot in 0..self.entries.len() {
             let Some(entry) = &mut self.entries[slot] else {
                 continue;
@@ -40,7 +43,9 @@ impl Lookout {
             self.arm(slot as u32, now);
         }
         self.line.shift(by);
-        // The running watch is told on the new clock; the time before the step stays as it was stored.
+        // The time before the step stays as it was told on the old clock; from here on the new one counts.
+        let (started, until) = (self.watch.0, before.max(self.watch.0));
+        self.out.changes.push(Change::Watch { started, until });
         self.watch = (now.wall, now.wall);
         self.out.changes.push(Change::Watch {
             started: now.wall,
@@ -50,6 +55,7 @@ impl Lookout {
 
     /// Nobody watched between `from` and now: that time is unknown for every series.
     pub(super) fn slept(&mut self, from: Wall, now: Now) {
+        self.forget_running();
         let until = from.max(self.watch.0);
         self.out.changes.push(Change::Watch {
             started: self.watch.0,
@@ -60,5 +66,14 @@ impl Lookout {
             started: now.wall,
             until: now.wall,
         });
+    }
+
+    /// Probes under way have waited through a sleep, or carry times of a clock that was set: nobody can judge them.
+    /// Their results are not wanted, and the next slot asks again.
+    fn forget_running(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            entry.running.clear();
+            entry.waiting = None;
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Entry, Lookout};
+use super::{Change, Entry, Lookout};
 use crate::{
     event::{Event, EventKind},
     id::Id,
@@ -127,6 +127,7 @@ impl Lookout {
                 self.outbox.unblock();
             }
         }
+        self.out.changes.push(Change::Line(self.line.offline.clone()));
         self.tell(event, None);
     }
 }
