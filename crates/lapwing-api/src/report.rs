@@ -60,7 +60,7 @@ pub struct OutageShape {
     pub uncertainty_s: Option<f64>,
     pub reason: Reason,
     pub failed_checks: u32,
-    /// False when watching ended before it did.
+    /// False while it lasts, and when watching ended before it did.
     pub recovered: bool,
     /// Reasons it changed to, with the time of each change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -154,7 +154,7 @@ impl OutageShape {
             uncertainty_s: outage.uncertainty().map(seconds),
             reason: (&outage.reason).into(),
             failed_checks: outage.failed_checks,
-            recovered: outage.end.is_none_or(|e| e.recovered),
+            recovered: outage.end.is_some_and(|e| e.recovered),
             evidence: outage
                 .evidence
                 .iter()

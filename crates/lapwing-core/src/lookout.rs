@@ -161,7 +161,7 @@ pub struct Snapshot {
 }
 
 /// How often it is stored that this process still watches.
-const ALIVE_EVERY: Duration = Duration::from_secs(60);
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// How late a slot may be used that found the probe before still running.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Results of one series that may wait for an earlier probe of it.
@@ -346,6 +346,7 @@ impl Lookout {
         let before = entry.standing.interval(&entry.series.monitor.policy);
         let step = entry.standing.observe(&entry.series.monitor.policy, &observation);
         entry.last = Some((observation.at, observation.took));
+        entry.asked = true;
         if entry.standing.interval(&entry.series.monitor.policy) != before {
             entry.reschedule(now.mono);
         }
@@ -420,10 +421,13 @@ impl Lookout {
             let Some(entry) = self.entries[slot as usize].as_mut().filter(|e| e.wake == number) else {
                 continue;
             };
-            if entry
-                .standing
-                .next_tick(&entry.series.monitor.policy)
-                .is_some_and(|due| due <= now.wall)
+            // After a restart the target is asked first: a reminder of what is over would be wrong.
+            let ticks = entry.asked;
+            if ticks
+                && entry
+                    .standing
+                    .next_tick(&entry.series.monitor.policy)
+                    .is_some_and(|due| due <= now.wall)
             {
                 let before = entry.standing.interval(&entry.series.monitor.policy);
                 let step = entry.standing.tick(&entry.series.monitor.policy, now.wall);

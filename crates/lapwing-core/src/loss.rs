@@ -16,8 +16,8 @@ pub struct LossPolicy {
 }
 
 impl LossPolicy {
-    /// Largest window: a week of one request a second.
-    pub const MAX_WINDOW: u32 = 604_800;
+    /// Largest window: more than a day of one request a second, and small enough to be stored in one piece.
+    pub const MAX_WINDOW: u32 = 100_000;
 }
 
 /// An exact share: `lost` of `held`.

@@ -147,7 +147,7 @@ pub struct Series {
     /// The target URL, without options.
     pub target: String,
     pub kind: &'static str,
-    /// Host and port for people.
+    /// The host for people, without port and brackets.
     pub host: String,
     /// True where the target never leaves this machine: it tells nothing about our own line.
     pub loopback: bool,

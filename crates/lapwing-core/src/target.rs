@@ -182,6 +182,14 @@ impl Target {
         }
     }
 
+    /// The host alone, for people: an IPv6 address without its brackets; of a question without a server, its name.
+    pub fn host_only(&self) -> String {
+        match &self.host {
+            Some(host) => host.to_string().trim_matches(['[', ']']).to_owned(),
+            None => self.path.trim_start_matches('/').to_owned(),
+        }
+    }
+
     fn web(text: &str, scheme: &'static str, kind: &'static KindInfo) -> Result<Self, TargetError> {
         let url =
             url::Url::parse(text).map_err(|e| TargetError::new(format!("\"{text}\" is not a URL: {e}")))?;

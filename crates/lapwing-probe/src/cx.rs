@@ -66,7 +66,7 @@ impl<'a> Cx<'a> {
 
     /// Time left until shortly before the deadline: for probes that end themselves to say what they found.
     pub fn before_deadline(&self) -> Duration {
-        let margin = (self.settings.timeout / 10).min(Duration::from_millis(20));
+        let margin = (self.settings.timeout / 20).min(Duration::from_millis(5));
         self.remaining().saturating_sub(margin)
     }
 

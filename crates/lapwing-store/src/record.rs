@@ -131,9 +131,9 @@ impl Record for Run {
 
 /// This program is cut off, under `meta/offline`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offline {
-    pub since: StoredWall,
-    pub reason: StoredReason,
+pub(crate) struct Offline {
+    pub(crate) since: StoredWall,
+    pub(crate) reason: StoredReason,
 }
 
 impl Record for Offline {

@@ -81,7 +81,8 @@ fn timedelta(seconds: f64) -> String {
 
 fn uncertainty(outage: &OutageShape) -> String {
     match outage.uncertainty_s {
-        Some(seconds) if seconds >= 1.0 => format!("+/- {:.0}sec", seconds.round()),
+        // An interval is never met to the millisecond: 0.998 s is one second.
+        Some(seconds) if seconds >= 0.95 => format!("+/- {:.0}sec", seconds.round()),
         Some(seconds) => format!("+/- {seconds:.1}sec"),
         None => "begin unknown".to_owned(),
     }

@@ -4,12 +4,13 @@
 
 mod pages;
 
-use std::{future::Future, io, path::PathBuf, pin::Pin, sync::Arc};
+use std::{future::Future, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -49,6 +50,33 @@ pub fn local_router(source: Arc<dyn Source>) -> Router {
         .route("/api/v1/restore", post(restore))
         .with_state(Arc::clone(&source))
         .merge(router(source))
+}
+
+/// The routes for a TCP listener: answered only under the names of this machine, so that a page of another site cannot
+/// read the states by letting its name point here (DNS rebinding).
+pub fn tcp_router(source: Arc<dyn Source>) -> Router {
+    router(source).layer(axum::middleware::from_fn(only_local_names))
+}
+
+async fn only_local_names(request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    let local = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    if local || name.is_empty() {
+        return next.run(request).await;
+    }
+    plain(
+        StatusCode::MISDIRECTED_REQUEST,
+        "This page answers under localhost or an address only.\n".to_owned(),
+    )
 }
 
 /// Serves `router` on a TCP listener until `stop` turns true. Requests under way are finished.

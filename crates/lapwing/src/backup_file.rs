@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use lapwing_core::time::Wall;
-use lapwing_store::{DataDir, HISTORY_FILE, History, LEDGER_FILE, Ledger};
+use lapwing_store::{DataDir, HISTORY_FILE, History, LEDGER_FILE, Ledger, book};
 
 /// What an SQLite file begins with (sqlite.org/fileformat.html, section 1.3).
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -72,6 +72,34 @@ pub fn restore(from: &Path, data: &Path, now: Wall) -> anyhow::Result<String> {
         from.display(),
         data.display()
     ))
+}
+
+/// Reads every entry of a backup, without touching the data folder beside which it works.
+pub fn verify(from: &Path, data: &Path) -> anyhow::Result<()> {
+    let aside = Aside::make(&data.join("verify"))?;
+    let mut head = [0; SQLITE.len()];
+    let is_archive = from.is_file()
+        && File::open(from).and_then(|mut f| f.read_exact(&mut head)).is_ok()
+        && head != SQLITE;
+    let unpacked = aside.0.join("unpacked");
+    if is_archive {
+        fs::create_dir(&unpacked)?;
+        unpack(from, &unpacked)?;
+    }
+    let copy = aside.0.join("copy");
+    lapwing_store::restore(if is_archive { &unpacked } else { from }, &copy, Wall(0))?;
+    let stores = DataDir::read(&copy)?;
+    let damaged = || format!("{} is damaged", from.display());
+    if copy.join(LEDGER_FILE).exists() {
+        let ledger = stores.ledger()?;
+        ledger.check().with_context(damaged)?;
+        book::restore(&ledger).with_context(damaged)?;
+        book::all_outages(&ledger).with_context(damaged)?;
+    }
+    if copy.join(HISTORY_FILE).exists() {
+        stores.history()?.check().with_context(damaged)?;
+    }
+    Ok(())
 }
 
 /// Takes both stores out of the archive, and nothing else: a name in it is never a path of ours.

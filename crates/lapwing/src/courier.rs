@@ -10,6 +10,7 @@ use std::{
 use jiff::tz::TimeZone;
 use lapwing_core::{
     event::{Event, EventKind},
+    id::stable_hash,
     lookout::Input,
     outbox::{Delivery, Notice, Receipt, Retry},
     time::Clock,
@@ -63,10 +64,18 @@ impl Outlet for Courier {
         };
         let letter = letter(&delivery, self.net.clock(), &told.zone);
         let (net, engine) = (self.net.clone(), self.engine.clone());
+        let number = delivery.number;
+        let runtime = self.runtime.clone();
         self.runtime.spawn(async move {
-            let receipt = carry(&built, &letter, &net, &delivery).await;
+            let carried = runtime.spawn(async move { carry(&built, &letter, &net, &delivery).await });
+            // A notifier that ends by a defect of ours must not take its place in the queue with it.
+            let receipt = carried.await.unwrap_or_else(|_| Receipt::Failed {
+                retry: Retry::Backoff,
+                message: "the notifier ended by a defect of Lapwing".to_owned(),
+                maybe_arrived: true,
+            });
             let input = Input::Receipt {
-                delivery: delivery.number,
+                delivery: number,
                 receipt,
             };
             // An engine that is gone keeps the row as being sent, and says so when it comes back.
@@ -150,6 +159,9 @@ fn digest(letter: &mut Letter, notices: &[Arc<Notice>]) {
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
         events.push(serde_json::from_str(&notice.json).unwrap_or(serde_json::Value::Null));
     }
+    // A digest is a message of its own: a receiver that knows one of its notices must not take it for that one.
+    let ids: Vec<String> = notices.iter().map(|n| n.id.to_string()).collect();
+    letter.id = format!("digest-{:016x}", stable_hash(&ids.join(" ")));
     "digest".clone_into(&mut letter.event);
     letter.late = None;
     letter.short = format!("{count} messages held back: {}", headline(&notices[0].text));

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lapwing_api::shapes::EventShape;
 use lapwing_core::{
     event::Event,
@@ -30,7 +30,8 @@ use crate::{
     engine::{Engine, Message, QUEUE},
     hands::{Hands, Meter},
     listeners::{Listeners, RestoreOrder, StatusSource},
-    recorder::{self, Retention, full},
+    recorder::{self, Retention, Started, full},
+    stalls::Stalls,
     telemetry::LogLevel,
 };
 
@@ -80,8 +81,14 @@ impl Daemon {
             told: Arc::new(RwLock::new(told(&self.loaded))),
             places: Arc::new(Semaphore::new(places)),
             meter: Arc::default(),
+            stalls: Stalls::watch(Arc::clone(&self.clock) as _)?,
         };
-        let (recorder, threads) = recorder::start(
+        let Started {
+            recorder,
+            threads,
+            vital,
+            mut defects,
+        } = recorder::start(
             Arc::clone(&memory.ledger) as _,
             Arc::clone(&memory.history) as _,
             Arc::clone(&self.clock) as _,
@@ -98,6 +105,7 @@ impl Daemon {
             meter: Arc::clone(&desk.meter),
             dropped: Arc::clone(&recorder.dropped),
             orders,
+            data: memory.dir.path().to_owned(),
         }));
         let hands = desk.hands(&self.loaded);
         let engine = Engine {
@@ -107,9 +115,16 @@ impl Daemon {
             recorder,
             queue: inbox,
         };
-        let engine = tokio::spawn(engine.run());
+        let engine_vital = vital.of("engine");
+        let engine = tokio::spawn(async move {
+            let _vital = engine_vital;
+            engine.run().await;
+        });
         self.greet(&listeners, memory.dir.path());
-        let order = self.obey(signals, &desk, &mut listeners, &mut ordered).await;
+        let order = tokio::select! {
+            order = self.obey(signals, &desk, &mut listeners, &mut ordered) => order,
+            Some(part) = defects.recv() => bail!("the {part} ended by a defect of Lapwing; please report it"),
+        };
         stop(&desk.queue, engine).await;
         tokio::task::spawn_blocking(move || threads.join()).await?;
         drop(memory);
@@ -280,18 +295,20 @@ struct Desk {
     told: Arc<RwLock<Arc<Told>>>,
     places: Arc<Semaphore>,
     meter: Arc<Meter>,
+    stalls: Arc<Stalls>,
 }
 
 impl Desk {
     fn hands(&self, loaded: &Loaded) -> Hands {
         let probers = Arc::clone(&loaded.probers);
-        Hands::new(
-            self.net.clone(),
+        Hands {
+            net: self.net.clone(),
             probers,
-            self.queue.clone(),
-            Arc::clone(&self.places),
-            Arc::clone(&self.meter),
-        )
+            engine: self.queue.clone(),
+            places: Arc::clone(&self.places),
+            meter: Arc::clone(&self.meter),
+            stalls: Arc::clone(&self.stalls),
+        }
     }
 
     fn courier(&self) -> Courier {

@@ -12,21 +12,24 @@ use std::{
 use lapwing_core::{
     lookout::{Input, RunId},
     monitor::Series,
+    observation::{Observation, Outcome, Reason, Sample},
     time::Mono,
 };
 use lapwing_net::Net;
 use lapwing_probe::Prober;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::engine::Message;
+use crate::{engine::Message, stalls::Stalls};
 
 /// Runs probes: a task each, as many at once as there are descriptors for.
 pub struct Hands {
-    net: Net,
-    probers: Arc<HashMap<Arc<str>, Prober>>,
-    engine: mpsc::Sender<Message>,
-    places: Arc<Semaphore>,
-    meter: Arc<Meter>,
+    pub net: Net,
+    pub probers: Arc<HashMap<Arc<str>, Prober>>,
+    pub engine: mpsc::Sender<Message>,
+    /// Bounds the probes under way; more wait for their turn and start late.
+    pub places: Arc<Semaphore>,
+    pub meter: Arc<Meter>,
+    pub stalls: Arc<Stalls>,
 }
 
 impl std::fmt::Debug for Hands {
@@ -38,41 +41,67 @@ impl std::fmt::Debug for Hands {
 }
 
 impl Hands {
-    /// `places` bounds the probes under way; more wait for their turn and start late.
-    pub fn new(
-        net: Net,
-        probers: Arc<HashMap<Arc<str>, Prober>>,
-        engine: mpsc::Sender<Message>,
-        places: Arc<Semaphore>,
-        meter: Arc<Meter>,
-    ) -> Self {
-        Self {
-            net,
-            probers,
-            engine,
-            places,
-            meter,
-        }
-    }
-
     /// Starts a probe that was due at `slot`. Its result comes back as an input.
     pub fn probe(&self, series: &Series, run: RunId, slot: Mono) {
         let Some(prober) = self.probers.get(&series.key).cloned() else {
             return;
         };
-        let (net, engine, meter) = (self.net.clone(), self.engine.clone(), Arc::clone(&self.meter));
-        let places = Arc::clone(&self.places);
+        let (net, meter) = (self.net.clone(), Arc::clone(&self.meter));
+        let (places, stalls) = (Arc::clone(&self.places), Arc::clone(&self.stalls));
+        let promise = Promise {
+            engine: self.engine.clone(),
+            net: net.clone(),
+            run: Some(run),
+        };
         tokio::spawn(async move {
             let Ok(_place) = places.acquire().await else {
                 return;
             };
-            meter.started(net.clock().mono().since(slot));
-            let observation = prober.observe(&net).await;
+            let started = net.clock().mono();
+            meter.started(started.since(slot));
+            let mut observation = prober.observe(&net).await;
+            stalls.excuse(&mut observation, started, prober.settings().timeout);
             meter.ended();
+            promise.keep(observation).await;
+        });
+    }
+}
+
+/// A result that the engine waits for. It comes even when the probe's task ends by a defect: a series whose result
+/// never came would never be asked again.
+struct Promise {
+    engine: mpsc::Sender<Message>,
+    net: Net,
+    run: Option<RunId>,
+}
+
+impl Promise {
+    async fn keep(mut self, observation: Observation) {
+        if let Some(run) = self.run.take() {
             let input = Box::new(Input::Observed { run, observation });
             // An engine that is gone wants no more results.
-            drop(engine.send(Message::Input(input)).await);
-        });
+            drop(self.engine.send(Message::Input(input)).await);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let observation = Observation {
+            at: self.net.clock().now().wall,
+            took: Duration::ZERO,
+            outcome: Outcome::Inconclusive(Reason::new(
+                "ours.panic",
+                "the probe ended by a defect of Lapwing",
+            )),
+            sample: Sample::default(),
+        };
+        // A full queue is left alone here: a drop cannot wait.
+        drop(
+            self.engine
+                .try_send(Message::Input(Box::new(Input::Observed { run, observation }))),
+        );
     }
 }
 

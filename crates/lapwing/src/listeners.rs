@@ -216,7 +216,7 @@ impl Listeners {
         let Some(listener) = web.listener.take() else {
             return;
         };
-        let (router, stop) = (lapwing_web::router(Arc::clone(source)), web.stop.subscribe());
+        let (router, stop) = (lapwing_web::tcp_router(Arc::clone(source)), web.stop.subscribe());
         web.task = Some(tokio::spawn(async move {
             if let Err(failed) = lapwing_web::serve_tcp(listener, router, stop).await {
                 error!(error = %full(&failed), "the status page no longer answers");
@@ -303,6 +303,8 @@ pub struct StatusSource {
     /// Observations that storage could not take.
     pub dropped: Arc<AtomicU64>,
     pub orders: mpsc::Sender<RestoreOrder>,
+    /// The data folder.
+    pub data: PathBuf,
 }
 
 /// Begin anew on the data of a backup. The reply is what to tell whoever asked.
@@ -316,6 +318,14 @@ impl Source for StatusSource {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();
             let stopping = || "the daemon is stopping".to_owned();
+            // A backup that is no good is known before anything stops.
+            let (backup, data) = (from.clone(), self.data.clone());
+            let verified = tokio::task::spawn_blocking(move || crate::backup_file::verify(&backup, &data));
+            match verified.await {
+                Ok(Ok(())) => {}
+                Ok(Err(bad)) => return Err(format!("nothing is restored: {}", full(&*bad))),
+                Err(_) => return Err("nothing is restored: the backup could not be read".to_owned()),
+            }
             self.orders
                 .send(RestoreOrder { from, reply })
                 .await

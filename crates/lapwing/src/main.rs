@@ -15,6 +15,7 @@ mod hands;
 mod listeners;
 mod out;
 mod recorder;
+mod stalls;
 mod telemetry;
 
 use std::process::ExitCode;

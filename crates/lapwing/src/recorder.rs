@@ -22,8 +22,10 @@ use lapwing_core::{
     outbox::Delivery,
     time::{Clock, Mono, Now},
 };
-use lapwing_store::{History, Key, Ledger, Op, Row, StoreError, book};
+use lapwing_store::{History, Key, Ledger, LedgerError, Op, Row, StoreError, book};
 use tracing::{debug, error, info, warn};
+
+use crate::clock;
 
 /// Observations that wait for the history's thread; more are dropped.
 const SAMPLES: usize = 200_000;
@@ -36,6 +38,7 @@ const FOLD_EVERY: Duration = Duration::from_secs(60);
 const LEAP: Duration = Duration::from_secs(3600);
 const DOUBT: Duration = Duration::from_secs(86_400);
 const HOUSE_EVERY: Duration = Duration::from_secs(3600);
+const LAST_TRIES: usize = 5;
 const RETRY: Duration = Duration::from_secs(1);
 /// After this time without a successful commit, messages go out although their rows are not stored: an alert that may
 /// be repeated is better than none.
@@ -129,6 +132,74 @@ impl Threads {
     }
 }
 
+/// Both threads at work, and how to hear that something without which nothing works has ended by a defect.
+pub struct Started {
+    pub recorder: Recorder,
+    pub threads: Threads,
+    pub vital: Vital,
+    pub defects: tokio::sync::mpsc::UnboundedReceiver<&'static str>,
+}
+
+/// Tells when it is dropped by a panic: the process must then end, for a monitor that is silent is worse than none.
+pub struct Vital {
+    name: &'static str,
+    tell: tokio::sync::mpsc::UnboundedSender<&'static str>,
+}
+
+impl Vital {
+    fn pair() -> (Self, tokio::sync::mpsc::UnboundedReceiver<&'static str>) {
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        (Self { name: "daemon", tell }, told)
+    }
+
+    /// One for `name`, to be held while it works.
+    pub fn of(&self, name: &'static str) -> Self {
+        Self {
+            name,
+            tell: self.tell.clone(),
+        }
+    }
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nobody listens only while everything ends.
+            let _gone_is_fine = self.tell.send(self.name);
+        }
+    }
+}
+
+/// Whether the wall clock can be believed when something is to be deleted by its word.
+struct Doubt {
+    last: Now,
+    suspended: Duration,
+    until: Mono,
+}
+
+impl Doubt {
+    fn new(now: Now) -> Self {
+        Self {
+            last: now,
+            suspended: clock::suspended(),
+            until: Mono(0),
+        }
+    }
+
+    /// True for a day after the clock was set ahead by more than an hour: it may be set back.
+    fn of(&mut self, now: Now) -> bool {
+        let suspended = clock::suspended();
+        let passed = now.mono.since(self.last.mono) + suspended.saturating_sub(self.suspended);
+        let leapt = now.wall.since(self.last.wall).saturating_sub(passed);
+        (self.last, self.suspended) = (now, suspended);
+        if leapt > LEAP {
+            warn!("the clock was set ahead: nothing old is deleted for a day, in case it is set back");
+            self.until = now.mono + DOUBT;
+        }
+        now.mono < self.until
+    }
+}
+
 /// Starts both threads. They end when the [`Recorder`] is dropped.
 pub fn start(
     ledger: Arc<dyn Ledger>,
@@ -136,38 +207,54 @@ pub fn start(
     clock: Arc<dyn Clock>,
     outlet: impl Outlet,
     retention: Retention,
-) -> std::io::Result<(Recorder, Threads)> {
+) -> std::io::Result<Started> {
     let (decisions, decided) = mpsc::channel();
     let samples = Arc::new(Tray::default());
     let sampled = Arc::clone(&samples);
+    let dropped = Arc::<AtomicU64>::default();
+    let (vital, defects) = Vital::pair();
+    let (clerk_vital, archive_vital) = (vital.of("ledger"), vital.of("history"));
     let clerk = Clerk {
         ledger,
         clock: Arc::clone(&clock),
         outlet,
+        doubt: Doubt::new(clock.now()),
         pending: BTreeMap::new(),
         held: Vec::new(),
     };
     let ledger = std::thread::Builder::new()
         .name("ledger".to_owned())
-        .spawn(move || clerk.run(&decided))?;
+        .spawn(move || {
+            let _vital = clerk_vital;
+            clerk.run(&decided);
+        })?;
     let archive = Archive {
         kept: kept_names(),
         history,
-        last: clock.now(),
+        doubt: Doubt::new(clock.now()),
+        dropped: Arc::clone(&dropped),
         clock,
         retention,
-        doubt_until: Mono(0),
         failing: false,
     };
     let history = std::thread::Builder::new()
         .name("history".to_owned())
-        .spawn(move || archive.run(&sampled))?;
+        .spawn(move || {
+            let _vital = archive_vital;
+            archive.run(&sampled);
+        })?;
     let recorder = Recorder {
         decisions,
         samples,
-        dropped: Arc::default(),
+        dropped,
     };
-    Ok((recorder, Threads { ledger, history }))
+    let threads = Threads { ledger, history };
+    Ok(Started {
+        recorder,
+        threads,
+        vital,
+        defects,
+    })
 }
 
 impl Recorder {
@@ -210,6 +297,7 @@ struct Clerk<O> {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     outlet: O,
+    doubt: Doubt,
     /// What is not stored yet; the newest of each key counts.
     pending: BTreeMap<Key, Op>,
     /// What waits for it.
@@ -219,7 +307,8 @@ struct Clerk<O> {
 impl<O: Outlet> Clerk<O> {
     fn run(mut self, decided: &mpsc::Receiver<Vec<Effect>>) {
         let mut failing_since: Option<Mono> = None;
-        let mut house_at = self.clock.mono();
+        // Not at once: a machine without a battery-backed clock may still be in another year.
+        let mut house_at = self.clock.mono() + HOUSE_EVERY;
         loop {
             if failing_since.is_none() && self.clock.mono() >= house_at {
                 house_at = self.clock.mono() + HOUSE_EVERY;
@@ -244,6 +333,14 @@ impl<O: Outlet> Clerk<O> {
             };
             failing_since = self.commit(failing_since);
             if ended {
+                for _ in 0..LAST_TRIES {
+                    if failing_since.is_none() {
+                        return;
+                    }
+                    std::thread::sleep(RETRY / 2);
+                    failing_since = self.commit(failing_since);
+                }
+                error!("the last states and alerts could not be stored");
                 return;
             }
         }
@@ -251,6 +348,9 @@ impl<O: Outlet> Clerk<O> {
 
     /// Deletes what nobody asks for any more: the ledger does not grow for ever.
     fn keep_house(&mut self) {
+        if self.doubt.of(self.clock.now()) {
+            return;
+        }
         match book::expired(&*self.ledger, self.clock.now().wall) {
             Ok(ops) => ops
                 .into_iter()
@@ -286,6 +386,11 @@ impl<O: Outlet> Clerk<O> {
                 self.let_go();
                 None
             }
+            Err(LedgerError::TooLong { key }) => {
+                error!(%key, "an entry is too long for the ledger and is left out; please report it");
+                self.pending.remove(&key);
+                self.commit(failing_since)
+            }
             Err(err) => {
                 let now = self.clock.mono();
                 let since = failing_since.unwrap_or(now);
@@ -320,10 +425,8 @@ struct Archive {
     clock: Arc<dyn Clock>,
     retention: Retention,
     kept: HashSet<&'static str>,
-    /// The clocks at the last look.
-    last: Now,
-    /// Until then the wall clock is in doubt, and nothing is deleted by its word.
-    doubt_until: Mono,
+    doubt: Doubt,
+    dropped: Arc<AtomicU64>,
     failing: bool,
 }
 
@@ -370,23 +473,19 @@ impl Archive {
             .collect();
         let result = self.history.append(&rows);
         self.report(&result);
-        if result.is_ok() || last || waiting.len() >= APPEND {
+        if result.is_ok() || last {
             waiting.clear();
         }
+        // What cannot be written stays as long as there is room.
+        let over = waiting.len().saturating_sub(SAMPLES);
+        waiting.drain(..over);
+        self.dropped.fetch_add(over as u64, Ordering::Relaxed);
     }
 
     fn keep_house(&mut self, now: Now) {
-        let leapt = now
-            .wall
-            .since(self.last.wall)
-            .saturating_sub(now.mono.since(self.last.mono));
-        self.last = now;
-        if leapt > LEAP {
-            warn!("the clock was set ahead: no old observation is deleted for a day, in case it is set back");
-            self.doubt_until = now.mono + DOUBT;
-        }
+        let doubted = self.doubt.of(now);
         let mut result = self.history.fold(now.wall).map(|_| ());
-        if result.is_ok() && now.mono >= self.doubt_until {
+        if result.is_ok() && !doubted {
             result = self
                 .history
                 .retain(now.wall, self.retention.raw, self.retention.max_size)

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     /// A slot that found a probe still running, and waits a moment for it to end.
     pub(super) waiting: Option<Mono>,
     pub(super) last: Option<(Wall, Duration)>,
+    /// It has been asked since this process started.
+    pub(super) asked: bool,
     pub(super) skipped: u64,
     /// Only the heap entry with this number counts.
     pub(super) wake: u64,

@@ -74,6 +74,7 @@ impl Lookout {
             next_slot: schedule::first_slot(now.mono, hash, series.monitor.policy.interval, count),
             running: VecDeque::new(),
             waiting: None,
+            asked: false,
             last: None,
             skipped: 0,
             wake: 0,

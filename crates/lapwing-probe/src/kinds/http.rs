@@ -9,6 +9,8 @@ use lapwing_core::{
     kind::{
         Address, CodeInfo, FactInfo, KindInfo, OptionError, OptionInfo, OptionReader, OptionType, Options,
     },
+    observation::Fault,
+    secret::Secret,
     target::Target,
 };
 use lapwing_net::{Certificate, HttpRequest, HttpResponse, HttpSettings, HttpVersion, Stages, TlsSettings};
@@ -270,6 +272,7 @@ pub(super) fn parse(target: &Target, options: &Options) -> Result<Box<dyn Probe>
     };
     reader.finish()?;
     Ok(Box::new(Http {
+        secrets: request::secrets(&request, options),
         request,
         settings,
         conditions,
@@ -279,6 +282,8 @@ pub(super) fn parse(target: &Target, options: &Options) -> Result<Box<dyn Probe>
 
 struct Http {
     request: HttpRequest,
+    /// What the request sends and nobody may read: a server that sends it back must not get it into a reason.
+    secrets: Vec<Secret>,
     settings: HttpSettings,
     conditions: Conditions,
     expires_within: Duration,
@@ -291,6 +296,16 @@ impl Probe for Http {
 }
 
 impl Http {
+    fn conceal(&self, fault: Fault) -> Fault {
+        let Fault::Target(mut reason) = fault else {
+            return fault;
+        };
+        for secret in &self.secrets {
+            reason.detail = secret.redact(&reason.detail);
+        }
+        Fault::Target(reason)
+    }
+
     async fn ask(&self, cx: &Cx<'_>) -> Verdict {
         let settings = HttpSettings {
             family: cx.settings.family,
@@ -303,7 +318,8 @@ impl Http {
         let response = cx.net.http(&self.request, &settings, &Watch(cx)).await?;
         cx.leave();
         record(cx, &response);
-        self.conditions.judge(&response, self.settings.max_body)?;
+        let judged = self.conditions.judge(&response, self.settings.max_body);
+        judged.map_err(|fault| self.conceal(fault))?;
         if let Some(certificate) = &response.certificate {
             tls::judge_expiry(cx, certificate, self.expires_within);
         }

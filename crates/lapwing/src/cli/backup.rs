@@ -55,6 +55,8 @@ pub fn restore(args: &RestoreArgs, environment: &Environment) -> Result<u8, Fail
         Some(done) => done,
         None => {
             let now = SystemClock::new().now().wall;
+            let bad = |e: anyhow::Error| Failure::usage(format!("nothing is restored: {}", full(&*e)));
+            backup_file::verify(&args.from, &folder).map_err(bad)?;
             backup_file::restore(&args.from, &folder, now).map_err(|e| Failure::usage(full(&*e)))?
         }
     };

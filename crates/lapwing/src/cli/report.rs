@@ -19,6 +19,7 @@ use super::{ConfigArg, Failure, exit};
 use crate::{
     clock::SystemClock,
     config::{self, Environment},
+    listeners::SOCKET,
     out,
 };
 
@@ -94,8 +95,9 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
         .map_err(|e| store(&e))?;
     let mut records = records(&ledger).map_err(|e| store(&e))?;
     select(&mut records, &args.monitors)?;
+    let running = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
     let runs = book::runs(&ledger).map_err(|e| store(&e))?;
-    let shape = ReportShape::new(&records, window, &unwatched(&runs, now), now);
+    let shape = ReportShape::new(&records, window, &unwatched(&runs, now, running), now);
     let format = if args.json { Format::Json } else { args.format };
     let text = match format {
         Format::Table => report_table::render(&shape, &zone(), out::paint()),
@@ -157,17 +159,15 @@ fn moment(text: &str, now: Wall) -> Result<Wall, Failure> {
         })
 }
 
-/// Times in which the daemon did not run: before its first run, between runs, and after the last.
-fn unwatched(runs: &[(Wall, Wall)], now: Wall) -> Vec<Interval> {
-    // A run says that it lives once a minute: until then it is believed.
-    const GRACE: std::time::Duration = std::time::Duration::from_secs(90);
+/// Times in which the daemon did not run: before its first run, between runs, and after the last unless it runs now.
+fn unwatched(runs: &[(Wall, Wall)], now: Wall, running: bool) -> Vec<Interval> {
     let mut gaps = Vec::new();
     let mut from = Wall(i64::MIN);
     for (started, until) in runs {
         gaps.push(Interval { from, to: *started });
         from = *until;
     }
-    if now.since(from) > GRACE || runs.is_empty() {
+    if !running || runs.is_empty() {
         gaps.push(Interval { from, to: now });
     }
     gaps
@@ -200,6 +200,15 @@ fn records(ledger: &DiskLedger) -> Result<Vec<SeriesRecord>, book::BookError> {
         record.unknown.push(Interval { from, to });
     }
     let mut records: Vec<SeriesRecord> = by_key.into_values().collect();
+    for gone in records.iter_mut().filter(|r| !r.watched) {
+        // Nothing is known of it after the last that was told.
+        let told = gone.outages.iter().filter_map(|o| o.end).map(|end| end.at).max();
+        let from = told.or(gone.known_since).unwrap_or(Wall(i64::MIN));
+        gone.unknown.push(Interval {
+            from,
+            to: Wall(i64::MAX),
+        });
+    }
     records.sort_by(|a, b| (!a.watched, &a.series).cmp(&(!b.watched, &b.series)));
     Ok(records)
 }

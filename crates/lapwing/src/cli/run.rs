@@ -45,7 +45,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
     let log = telemetry::init(&loaded.log)?;
     let clock = Arc::new(SystemClock::new());
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let net = Net::new(Arc::clone(&clock) as _);
         if args.verify_notifiers {
             verify(&loaded, &net).await?;
@@ -62,8 +62,10 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
         .run()
         .await
         .map_err(|error| refused(&error))
-    })?;
-    Ok(exit::FINE)
+    });
+    // A delivery that hangs in a system call (a file on a dead network disk) does not hold the end up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended.map(|()| exit::FINE)
 }
 
 /// Writes the starter unless a configuration is there. What is there is never touched.

@@ -2,12 +2,14 @@
 //! lists of hosts.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
 use jiff::tz::TimeZone;
 use lapwing_core::{
+    id::stable_hash,
     kind::{KindInfo, OptionError, Options},
     monitor::{Monitor, ProbeSettings, Series},
     target::{MAX_TARGETS, Target, TargetError, bracketed, expand_target},
@@ -28,6 +30,18 @@ use super::{
 const BORDER: char = '\u{1f}';
 /// Most errors told of one monitor's targets.
 const MOST_ERRORS: usize = 20;
+
+/// Longest URL in the key of a series: with the monitor's name it fits what the ledger takes.
+const URL_MAX: usize = 500;
+
+/// A URL as part of a key: a long one is cut, and told from others by a hash.
+fn identity(url: &str) -> Cow<'_, str> {
+    if url.len() <= URL_MAX {
+        return Cow::Borrowed(url);
+    }
+    let head = &url[..url.floor_char_boundary(URL_MAX)];
+    Cow::Owned(format!("{head}…{:016x}", stable_hash(url)))
+}
 
 /// Makes series and probers of monitors, one monitor at a time.
 pub(super) struct Planner<'p> {
@@ -165,7 +179,7 @@ impl<'p> Planner<'p> {
         (name, family): (&str, Option<&str>),
         prober: Prober,
     ) {
-        let mut key = format!("{}{BORDER}{}", monitor.name, target.url);
+        let mut key = format!("{}{BORDER}{}", monitor.name, identity(&target.url));
         let mut name = name.to_owned();
         if let Some(family) = family {
             key.push(BORDER);
@@ -181,7 +195,7 @@ impl<'p> Planner<'p> {
             monitor: Arc::clone(monitor),
             target: target.url.clone(),
             kind: target.kind.name,
-            host: target.host_port(),
+            host: target.host_only(),
             loopback: target
                 .host
                 .as_ref()

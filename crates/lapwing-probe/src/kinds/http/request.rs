@@ -7,14 +7,33 @@ use hyper::{
     },
 };
 use lapwing_core::{
-    kind::{OptionError, OptionReader},
+    kind::{OptionError, OptionReader, Options},
     secret::Secret,
     target::Target,
 };
 use lapwing_net::{HttpRequest, Url, basic_authorization};
 
+/// Shorter words are not worth hiding, and would hide parts of others.
+const SHORTEST_SECRET: usize = 6;
 /// Most of a body that may be asked for.
 const LARGEST_BODY: u64 = 64 << 20;
+
+/// Every form in which a header's value or the `auth` of a request may come back from the server.
+pub(super) fn secrets(request: &HttpRequest, options: &Options) -> Vec<Secret> {
+    let mut forms: Vec<String> = Vec::new();
+    for (_, value) in &request.headers {
+        forms.extend(value.split_whitespace().map(ToOwned::to_owned));
+        forms.push(value.clone());
+    }
+    if let Some(auth) = options.get("auth").map(ToString::to_string) {
+        forms.extend(auth.split_once(':').map(|(_, password)| password.to_owned()));
+        forms.push(auth);
+    }
+    // The longest first: a part must not spoil the whole.
+    forms.retain(|form| form.len() >= SHORTEST_SECRET);
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.into_iter().map(Secret::new).collect()
+}
 
 /// Reads `method`, `headers`, `body` and `auth`.
 pub(super) fn read(reader: &mut OptionReader<'_>, target: &Target) -> HttpRequest {

@@ -359,7 +359,7 @@ fn rules_between_keys() {
         (
             T,
             "loss = { window = 0 }\n",
-            &["4:19 window = 0 is not a whole number from 1 to 604800"],
+            &["4:19 window = 0 is not a whole number from 1 to 100000"],
         ),
         (
             T,
