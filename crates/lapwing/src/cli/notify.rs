@@ -73,11 +73,11 @@ async fn test(loaded: &Loaded, names: &[String], net: &Net, clock: &dyn Clock) -
             "the configuration has no notifier: add a [notify.NAME] table",
         ));
     }
-    let chosen: Vec<(&str, &Built)> = if names.is_empty() {
+    let chosen: Vec<(&str, &Arc<Built>)> = if names.is_empty() {
         loaded
             .notifiers
             .iter()
-            .map(|(name, built)| (name.as_str(), &**built))
+            .map(|(name, built)| (name.as_str(), built))
             .collect()
     } else {
         names
@@ -85,10 +85,18 @@ async fn test(loaded: &Loaded, names: &[String], net: &Net, clock: &dyn Clock) -
             .map(|name| find(loaded, name))
             .collect::<Result<_, _>>()?
     };
+    // All at once: one that is silent does not hold up the others.
+    let trials: Vec<_> = chosen
+        .into_iter()
+        .map(|(name, built)| {
+            let (built, net, message) = (Arc::clone(built), net.clone(), Message::test(clock.now().wall));
+            let trial = tokio::spawn(async move { built.notifier.deliver(&message, &net).await });
+            (name, trial)
+        })
+        .collect();
     let mut code = exit::FINE;
-    for (name, built) in chosen {
-        let message = Message::test(clock.now().wall);
-        match built.notifier.deliver(&message, net).await {
+    for (name, trial) in trials {
+        match trial.await.map_err(anyhow::Error::from)? {
             Ok(receipt) => {
                 let note = receipt.note.map_or_else(String::new, |note| format!(" ({note})"));
                 out::print(&format!("{name}: delivered{note}\n"))?;
@@ -102,7 +110,7 @@ async fn test(loaded: &Loaded, names: &[String], net: &Net, clock: &dyn Clock) -
     Ok(code)
 }
 
-fn find<'a>(loaded: &'a Loaded, name: &'a str) -> Result<(&'a str, &'a Built), Failure> {
+fn find<'a>(loaded: &'a Loaded, name: &'a str) -> Result<(&'a str, &'a Arc<Built>), Failure> {
     match loaded.notifiers.get(name) {
         Some(built) => Ok((name, built)),
         None => {

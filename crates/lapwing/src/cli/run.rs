@@ -112,9 +112,17 @@ fn refused(error: &anyhow::Error) -> Failure {
 }
 
 async fn verify(loaded: &Loaded, net: &Net) -> Result<(), Failure> {
+    let trials: Vec<_> = loaded
+        .notifiers
+        .iter()
+        .map(|(name, built)| {
+            let (built, net) = (Arc::clone(built), net.clone());
+            (name, tokio::spawn(async move { built.notifier.verify(&net).await }))
+        })
+        .collect();
     let mut bad = String::new();
-    for (name, built) in &loaded.notifiers {
-        match built.notifier.verify(net).await {
+    for (name, trial) in trials {
+        match trial.await.map_err(anyhow::Error::from)? {
             Ok(_) => tracing::info!("notifier {name} is valid"),
             Err(error) => bad.push_str(&format!("\n  {name}: {error} [{}]", error.code)),
         }

@@ -294,7 +294,7 @@ impl Daemon {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
-            .write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: lapwing\r\nConnection: close\r\n\r\n")
+            .write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
