@@ -1,6 +1,9 @@
 //! `lapwing report`: outages and uptime from the data folder, beside a running daemon or without one.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
@@ -12,7 +15,7 @@ use lapwing_core::{
     time::{Clock, Wall, parse_duration},
     uptime::Interval,
 };
-use lapwing_store::{DataDir, DiskLedger, book};
+use lapwing_store::{DataDir, DiskLedger, History, Wanted, book};
 use lapwing_term::{report_classic, report_csv, report_table};
 
 use super::{ConfigArg, Failure, exit};
@@ -96,11 +99,22 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     let mut records = records(&ledger).map_err(|e| store(&e))?;
     select(&mut records, &args.monitors)?;
     let running = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
-    let runs = book::runs(&ledger).map_err(|e| store(&e))?;
+    let mut runs = book::runs(&ledger).map_err(|e| store(&e))?;
+    if let (false, Some((_, until))) = (running, runs.last_mut()) {
+        // A run that was killed lived at least until its newest observation.
+        *until = newest_observation(&folder, &ledger).map_or(*until, |seen| seen.max(*until));
+    }
     let shape = ReportShape::new(&records, window, &unwatched(&runs, now, running), now);
     let format = if args.json { Format::Json } else { args.format };
     let text = match format {
-        Format::Table => report_table::render(&shape, &zone(), out::paint()),
+        Format::Table => {
+            let idle = if running {
+                ""
+            } else {
+                "No daemon is running on this data folder.\n"
+            };
+            format!("{idle}{}", report_table::render(&shape, &zone(), out::paint()))
+        }
         Format::Classic => report_classic::render(&shape, &zone()),
         Format::Csv => report_csv::render(&shape),
         Format::Json => serde_json::to_string_pretty(&shape).map_err(anyhow::Error::from)? + "\n",
@@ -157,6 +171,24 @@ fn moment(text: &str, now: Wall) -> Result<Wall, Failure> {
                 "\"{text}\" is not a time: write 2026-11-20, 2026-11-20T14:51:19Z, or an age like 7d"
             ))
         })
+}
+
+/// When the newest observation was made, as far as a few series tell: they all end together.
+fn newest_observation(folder: &Path, ledger: &DiskLedger) -> Option<Wall> {
+    const ENOUGH: usize = 64;
+    let history = DataDir::read(folder).and_then(|dir| dir.history()).ok()?;
+    let wanted: Vec<Wanted> = book::names(ledger)
+        .ok()?
+        .into_keys()
+        .take(ENOUGH)
+        .map(|series| Wanted {
+            series,
+            count: 1,
+            since: Wall(i64::MIN),
+        })
+        .collect();
+    let tails = history.tails(&wanted).ok()?;
+    tails.into_iter().flatten().map(|point| point.at).max()
 }
 
 /// Times in which the daemon did not run: before its first run, between runs, and after the last unless it runs now.

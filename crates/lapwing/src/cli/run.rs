@@ -117,7 +117,10 @@ async fn verify(loaded: &Loaded, net: &Net) -> Result<(), Failure> {
         .iter()
         .map(|(name, built)| {
             let (built, net) = (Arc::clone(built), net.clone());
-            (name, tokio::spawn(async move { built.notifier.verify(&net).await }))
+            (
+                name,
+                tokio::spawn(async move { built.notifier.verify(&net).await }),
+            )
         })
         .collect();
     let mut bad = String::new();
