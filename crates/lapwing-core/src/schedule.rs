@@ -28,7 +28,7 @@ pub fn next_on_grid(last: Mono, hash: u64, interval: Duration) -> Mono {
     let distance = next - last.0;
     // Too near: two steps of at least half an interval each lead to the point after it.
     Mono(if distance < interval_us / 2 {
-        last.0 + (distance + interval_us) / 2
+        last.0 + distance.midpoint(interval_us)
     } else {
         next
     })

@@ -59,24 +59,34 @@ pub fn tcp_router(source: Arc<dyn Source>) -> Router {
 }
 
 async fn only_local_names(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|h| h.to_str().ok())
-        .unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+    // Without the header nobody was sent here by a name; one that cannot be read is no name of ours.
+    let local = match request.headers().get(header::HOST) {
+        Some(host) => host
+            .to_str()
+            .is_ok_and(|host| host.is_empty() || is_local_name(host)),
+        None => true,
     };
-    let name = name.trim_matches(['[', ']']);
-    let local = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
-    if local || name.is_empty() {
+    if local {
         return next.run(request).await;
     }
     plain(
         StatusCode::MISDIRECTED_REQUEST,
         "This page answers under localhost or an address only.\n".to_owned(),
     )
+}
+
+/// True for `localhost` and for every address, with a port or without: what a `Host` header holds (RFC 9110, section
+/// 7.2) that no other site can let point here.
+fn is_local_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// Serves `router` on a TCP listener until `stop` turns true. Requests under way are finished.
@@ -148,4 +158,46 @@ fn plain(code: StatusCode, text: String) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (code, headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local_name;
+
+    #[test]
+    fn only_names_that_no_site_can_borrow_are_local() {
+        for host in [
+            "localhost",
+            "LocalHost",
+            "localhost:9900",
+            "localhost:",
+            "127.0.0.1",
+            "127.0.0.1:9900",
+            "192.168.1.5:80",
+            "[::1]",
+            "[::1]:9900",
+            "[2001:db8::7]:80",
+        ] {
+            assert!(is_local_name(host), "{host}");
+        }
+        for host in [
+            "",
+            ":9900",
+            "evil.example",
+            "evil.example:9900",
+            "localhost.evil.example",
+            "evil.localhost",
+            "127.0.0.1.evil.example",
+            "127.0.0.1.nip.io:9900",
+            "localhost:9900.evil.example",
+            "localhost@evil.example",
+            "127.1",
+            "2130706433",
+            "[::1].evil.example",
+            "[::1",
+            "[evil.example]",
+        ] {
+            assert!(!is_local_name(host), "{host}");
+        }
+    }
 }

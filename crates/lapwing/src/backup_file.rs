@@ -95,6 +95,8 @@ pub fn verify(from: &Path, data: &Path) -> anyhow::Result<()> {
         ledger.check().with_context(damaged)?;
         book::restore(&ledger).with_context(damaged)?;
         book::all_outages(&ledger).with_context(damaged)?;
+        book::all_unknown(&ledger).with_context(damaged)?;
+        book::dead_letters(&ledger).with_context(damaged)?;
     }
     if copy.join(HISTORY_FILE).exists() {
         stores.history()?.check().with_context(damaged)?;
@@ -107,7 +109,7 @@ fn unpack(from: &Path, to: &Path) -> anyhow::Result<()> {
     // What the archive's reader says may quote the file, which need not be ours to show.
     let broken = |_| anyhow!("{} is not a backup of Lapwing, or is damaged", from.display());
     let mut archive = tar::Archive::new(File::open(from)?);
-    let mut found = 0;
+    let mut found = Vec::new();
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let name = entry.path().map_err(broken)?.into_owned();
@@ -123,13 +125,17 @@ fn unpack(from: &Path, to: &Path) -> anyhow::Result<()> {
             .mode(0o600)
             .open(to.join(name))?;
         std::io::copy(&mut entry, &mut file).map_err(broken)?;
-        found += 1;
+        found.push(name);
     }
-    if found == 0 {
+    if found.is_empty() {
         bail!(
             "{} is not a backup of Lapwing: it holds no database",
             from.display()
         );
+    }
+    // One that was cut between the two reads well to its end.
+    if let Some(missing) = [LEDGER_FILE, HISTORY_FILE].iter().find(|n| !found.contains(n)) {
+        bail!("{} is not a whole backup: {missing} is missing", from.display());
     }
     Ok(())
 }

@@ -300,10 +300,15 @@ impl Http {
         let Fault::Target(mut reason) = fault else {
             return fault;
         };
-        for secret in &self.secrets {
-            reason.detail = secret.redact(&reason.detail);
-        }
+        reason.detail = self.hide(&reason.detail);
         Fault::Target(reason)
+    }
+
+    fn hide(&self, text: &str) -> String {
+        let shown = text.to_owned();
+        self.secrets
+            .iter()
+            .fold(shown, |shown, secret| secret.redact(&shown))
     }
 
     async fn ask(&self, cx: &Cx<'_>) -> Verdict {
@@ -317,30 +322,32 @@ impl Http {
         };
         let response = cx.net.http(&self.request, &settings, &Watch(cx)).await?;
         cx.leave();
-        record(cx, &response);
-        let judged = self.conditions.judge(&response, self.settings.max_body);
+        self.record(cx, &response);
+        let judged = self
+            .conditions
+            .judge(&response, self.settings.max_body, &self.secrets);
         judged.map_err(|fault| self.conceal(fault))?;
         if let Some(certificate) = &response.certificate {
             tls::judge_expiry(cx, certificate, self.expires_within);
         }
         Ok(())
     }
-}
 
-fn record(cx: &Cx<'_>, response: &HttpResponse) {
-    cx.fact("http.status", u32::from(response.status));
-    cx.fact("http.version", response.version);
-    cx.fact("http.bytes", response.body.len() as u64);
-    if response.truncated {
-        cx.fact("http.truncated", true);
-    }
-    cx.fact("http.peer", response.peer.to_string());
-    if response.redirects > 0 {
-        cx.fact("http.redirects", response.redirects);
-        cx.fact("http.url", response.url.as_str());
-    }
-    if response.downgraded {
-        cx.fact("http.downgraded", true);
+    fn record(&self, cx: &Cx<'_>, response: &HttpResponse) {
+        cx.fact("http.status", u32::from(response.status));
+        cx.fact("http.version", response.version);
+        cx.fact("http.bytes", response.body.len() as u64);
+        if response.truncated {
+            cx.fact("http.truncated", true);
+        }
+        cx.fact("http.peer", response.peer.to_string());
+        if response.redirects > 0 {
+            cx.fact("http.redirects", response.redirects);
+            cx.fact("http.url", self.hide(response.url.as_str()));
+        }
+        if response.downgraded {
+            cx.fact("http.downgraded", true);
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 //! Everything that can be wrong around us: each gets one clear sentence, a code that is not 0, and loses nothing.
 
 use std::{
+    ffi::OsString,
     fs::{self, OpenOptions, Permissions},
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
+use lapwing_core::{lookout::Change, state::State, time::Wall};
+use lapwing_store::{DataDir, Key, Ledger, book};
+
 use crate::{
     kit::{Daemon, Home, PATIENCE, QUICK, Ran, instant, look},
-    peers::{Door, HttpSink},
+    peers::{Answer, Door, HttpSink},
 };
 
 /// A daemon that must refuse to start: it is killed when it does not.
@@ -230,6 +235,149 @@ fn a_damaged_ledger_stops_the_start_and_is_left_alone() {
     let daemon = home.start();
     daemon.wait_state("web", "down");
     daemon.stop();
+}
+
+/// A data folder with an entry of every kind, and the backup `good.tar` of it.
+fn with_a_backup() -> Home {
+    let sink = HttpSink::open();
+    sink.answer(Answer::status(404));
+    let (door, nobody) = (Door::closed(), Door::closed());
+    // One notifier gives up at once, the other one goes on trying.
+    let home = Home::quick(&format!(
+        "[[monitor]]\nname = \"web\"\ntarget = \"{}\"\n[notify.gone]\ntype = \"webhook\"\nurl = \"{}\"\n\
+         [notify.waits]\ntype = \"webhook\"\nurl = \"http://{}/\"\n",
+        door.url(),
+        sink.url("/gone"),
+        nobody.address()
+    ));
+    let daemon = home.start();
+    daemon.wait_state("web", "down");
+    daemon.wait("a message given up and one that waits", || {
+        let listed = home.run(&["notify", "list"]).out;
+        let waits = daemon.status()["notifiers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|n| n["waiting"] == 1);
+        (listed.contains("Given up:") && waits).then_some(())
+    });
+    daemon.stop();
+    let dir = DataDir::open(&home.path("data"), Wall(0)).unwrap();
+    let ledger = dir.ledger().unwrap();
+    let key: Arc<str> = book::restore(&ledger).unwrap().standings[0].0.clone();
+    let mut ops = Vec::new();
+    let unknown = Change::Unknown {
+        series: key,
+        state: State::Inconclusive,
+        from: Wall(1),
+        to: Wall(2),
+    };
+    book::operations(&unknown, &mut ops);
+    ledger.commit(&[], &ops).unwrap();
+    drop((ledger, dir));
+    let made = home.run(&["backup", "good.tar"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    home
+}
+
+/// Copies of the backup of which no one may ever be taken for data.
+fn spoilt_backups(home: &Home) -> Vec<(String, Vec<u8>)> {
+    let good = fs::read(home.path("good.tar")).unwrap();
+    let ledger = DataDir::read(&home.path("data")).unwrap().ledger().unwrap();
+    let (entries, _) = ledger.prefix(&Key::new(*b"")).unwrap();
+    let records: Vec<_> = entries
+        .iter()
+        .filter(|e| e.value.starts_with(b"{\"v\":"))
+        .collect();
+    assert!(
+        records.len() >= 6,
+        "a series, an outage, an unknown time, a run and two messages: {entries:?}"
+    );
+    let mut spoilt: Vec<(String, Vec<u8>)> = records
+        .iter()
+        .map(|entry| (format!("{} altered", entry.key), altered(&good, &entry.value)))
+        .collect();
+    let mut state = 1u64;
+    let noise = (0..20_000).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    });
+    spoilt.push(("random bytes".to_owned(), noise.collect()));
+    for share in [1, 4, 7] {
+        spoilt.push((
+            format!("{share} of 8 parts"),
+            good[..good.len() / 8 * share].to_vec(),
+        ));
+    }
+    // A header of 512 bytes, with the size in octal at 124 (POSIX.1-1988, ustar), and the first file in such blocks.
+    let size = usize::from_str_radix(std::str::from_utf8(&good[124..135]).unwrap(), 8).unwrap();
+    let first = 512 + size.next_multiple_of(512);
+    spoilt.push(("cut between the files".to_owned(), good[..first].to_vec()));
+    spoilt.push(("the second file alone".to_owned(), good[first..].to_vec()));
+    spoilt.push(("in its first header".to_owned(), good[..300].to_vec()));
+    spoilt.push(("empty".to_owned(), Vec::new()));
+    spoilt
+}
+
+/// The backup with the first byte of a record altered, also where an older copy of it lies in free space.
+fn altered(good: &[u8], record: &[u8]) -> Vec<u8> {
+    let begin = &record[..record.len().min(60)];
+    let found: Vec<usize> = (0..good.len())
+        .filter(|at| good[*at..].starts_with(begin))
+        .collect();
+    assert!(!found.is_empty(), "{}", String::from_utf8_lossy(record));
+    let mut bytes = good.to_vec();
+    for at in found {
+        bytes[at] ^= 0x20;
+    }
+    bytes
+}
+
+/// Everything in the data folder, by name.
+fn contents(home: &Home) -> Vec<(OsString, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(home.path("data"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.metadata().unwrap().is_file())
+        .map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_spoilt_backup_is_refused_and_changes_nothing() {
+    let home = with_a_backup();
+    let spoilt = spoilt_backups(&home);
+    let before = contents(&home);
+    for (what, bytes) in spoilt {
+        fs::write(home.path("bad.tar"), bytes).unwrap();
+        let ran = home.run(&["restore", "bad.tar"]);
+        assert_eq!(ran.code, 2, "{what}: {ran:?}");
+        assert!(ran.refused().contains("bad.tar"), "{what}: {ran:?}");
+        assert!(contents(&home) == before, "{what}: the data was changed");
+    }
+    assert_eq!(home.run(&["restore", "good.tar"]).code, 0);
+}
+
+#[test]
+fn a_running_daemon_does_not_stop_for_a_spoilt_backup() {
+    let home = with_a_backup();
+    let spoilt = spoilt_backups(&home);
+    let daemon = home.start();
+    let since = daemon.wait_state("web", "down")["since"].clone();
+    for (what, bytes) in spoilt {
+        fs::write(home.path("bad.tar"), bytes).unwrap();
+        let ran = home.run(&["restore", "bad.tar"]);
+        assert_eq!(ran.code, 2, "{what}: {ran:?}");
+        assert!(ran.refused().contains("bad.tar"), "{what}: {ran:?}");
+    }
+    daemon.wait_checks(3);
+    assert_eq!(daemon.wait_state("web", "down")["since"], since);
+    let log = daemon.stop();
+    assert!(!log.contains("beginning anew"), "{log}");
 }
 
 /// Every page but the first is overwritten in its middle.

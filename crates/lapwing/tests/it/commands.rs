@@ -2,6 +2,8 @@
 
 use std::{
     fs::{self, Permissions},
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::Stdio,
 };
@@ -9,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Daemon, Home, Ran, shape},
+    kit::{Daemon, Home, PATIENCE, Ran, shape},
     peers::{Answer, Door, HttpSink},
 };
 
@@ -533,4 +535,49 @@ fn every_command_has_an_example_in_its_help() {
     );
     let none = Ran::of(home.lapwing().stdout(Stdio::piped()));
     assert!(none.code == 2 && none.err.contains("lapwing"), "{none:?}");
+}
+
+#[test]
+fn the_status_page_answers_under_names_of_this_machine_only() {
+    let door = Door::open();
+    let home = Home::new(&format!(
+        "[web]\nlisten = \"127.0.0.1:0\"\n[[monitor]]\nname = \"web\"\ntarget = \"{}\"\n",
+        door.url()
+    ));
+    let daemon = home.start();
+    let line = daemon.wait_log("status page on http://");
+    let (_, rest) = line.split_once("http://").unwrap();
+    let address = rest.split('/').next().unwrap();
+    let (_, port) = address.split_once(':').unwrap();
+    let ask = |host: &str, path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for name in ["localhost", "127.0.0.1", "[::1]"] {
+        for host in [name.to_owned(), format!("{name}:{port}")] {
+            let answer = ask(&host, "/api/v1/status");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+            assert!(answer.contains("\"web\""), "{host}: {answer}");
+        }
+    }
+    for host in [
+        "evil.example".to_owned(),
+        format!("localhost.evil.example:{port}"),
+        "b\u{e4}d".to_owned(),
+    ] {
+        for path in ["/", "/status.json", "/api/v1/status", "/healthz", "/nosuch"] {
+            let answer = ask(&host, path);
+            assert!(answer.starts_with("HTTP/1.1 421 "), "{host}{path}: {answer}");
+            assert!(!answer.contains("web"), "{host}{path}: {answer}");
+        }
+    }
+    daemon.stop();
 }

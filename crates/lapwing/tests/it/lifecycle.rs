@@ -355,3 +355,100 @@ fn it_ends_at_once_however_much_is_due() {
     assert!(took < Duration::from_secs(6), "{took:?}\n{log}");
     assert!(!log.contains("still under way"), "nobody is told anything: {log}");
 }
+
+#[test]
+fn it_ends_while_a_webhook_hangs() {
+    let (sink, mut door) = (HttpSink::open(), Door::open());
+    let home = hooked(&door, &sink, "");
+    let daemon = home.start();
+    daemon.wait_state("web", "up");
+    sink.answer(Answer::Silence);
+    door.close();
+    let unanswered = sink.wait_requests(1)[0].json();
+    let asked = instant();
+    let log = daemon.stop();
+    let took = instant() - asked;
+    assert!(took < Duration::from_secs(11), "{took:?}\n{log}");
+    sink.answer(Answer::status(200));
+    let again = home.start();
+    let down = sink.wait_accepted("/hook", 1)[0].json();
+    assert_eq!((&down["id"], &down["resent"]), (&unanswered["id"], &true.into()));
+    again.stop();
+}
+
+#[test]
+fn a_reminder_that_fell_due_while_nobody_watched_is_not_told_of_what_is_over() {
+    let (sink, mut door) = (HttpSink::open(), Door::open());
+    let policy = "interval = \"1s\"\nfailure_threshold = 1\nremind = [\"3s\", \"1h\"]\n";
+    let home = hooked(&door, &sink, policy);
+    let daemon = home.start();
+    daemon.wait_state("web", "up");
+    door.close();
+    let down = sink.wait_accepted("/hook", 1).remove(0);
+    daemon.wait("the receipt", || {
+        (daemon.status()["notifiers"][0]["waiting"] == 0).then_some(())
+    });
+    daemon.kill9();
+    assert_eq!(sink.requests().len(), 1, "the reminder is still to come");
+    door.reopen();
+    crate::kit::wait("the time of the reminder", || {
+        (instant() - down.at > Duration::from_secs(3)).then_some(())
+    });
+    let daemon = home.start();
+    sink.wait_requests(2);
+    daemon.wait_state("web", "up");
+    daemon.wait_checks(2);
+    daemon.stop();
+    let told: Vec<_> = sink
+        .requests()
+        .iter()
+        .map(|r| r.json()["event"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told, ["down", "up"]);
+}
+
+#[test]
+fn time_without_a_daemon_is_unknown_and_not_down() {
+    let (sink, mut door) = (HttpSink::open(), Door::open());
+    let home = hooked(&door, &sink, "");
+    let daemon = home.start();
+    daemon.wait_state("web", "up");
+    door.close();
+    let began = daemon.wait_state("web", "down")["since"].clone();
+    let seconds = || {
+        let report = home.json(&["report", "--json", "--since", began.as_str().unwrap()]);
+        let series = &report["series"][0];
+        let seconds = |field: &str| {
+            series[field]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{field}: {report:#}"))
+        };
+        assert!(seconds("up_s") < 0.001, "{report:#}");
+        (seconds("down_s"), seconds("unknown_s"))
+    };
+    let (down, unknown) = daemon.wait("a second of outage", || {
+        Some(seconds()).filter(|(down, _)| *down > 1.0)
+    });
+    assert!(
+        unknown < 0.001,
+        "while it runs, all is known: down {down}, unknown {unknown}"
+    );
+    let watched = instant();
+    daemon.kill9();
+    let (down_then, unknown_then) = seconds();
+    let most = down + (instant() - watched).as_secs_f64() + 1.0;
+    assert!(down_then < most, "{down_then}, at most {most}");
+    let (down_later, unknown_later) = crate::kit::wait("unknown time grows", || {
+        Some(seconds()).filter(|(_, unknown)| *unknown > unknown_then + 1.5)
+    });
+    assert!(
+        (down_later - down_then).abs() < 0.001,
+        "nobody looked: down {down_then}, then {down_later}; unknown {unknown_then}, then {unknown_later}"
+    );
+    let daemon = home.start();
+    daemon.wait_state("web", "down");
+    daemon.wait_checks(3);
+    let (_, unknown) = seconds();
+    assert!(unknown > 1.5, "what nobody watched stays unknown: {unknown}");
+    daemon.stop();
+}

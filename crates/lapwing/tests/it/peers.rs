@@ -72,6 +72,8 @@ pub(crate) enum Answer {
     RetryAfter(u32),
     /// Nothing, while the other side waits.
     Silence,
+    /// 200, with the headers of the request as the body.
+    Reflection,
     /// A status after a while.
     Slow(Duration),
 }
@@ -220,6 +222,10 @@ fn serve_http(mut stream: TcpStream, book: &Mutex<Book>) -> std::io::Result<()> 
     let (code, extra, text) = match answer {
         Answer::Status(code, text) => (code, String::new(), text),
         Answer::RetryAfter(seconds) => (429, format!("Retry-After: {seconds}\r\n"), String::new()),
+        Answer::Reflection => {
+            let headers = request.head.split_once("\r\n").map_or("", |(_, headers)| headers);
+            (200, String::new(), headers.to_owned())
+        }
         Answer::Slow(pause) => {
             std::thread::sleep(pause);
             (200, String::new(), String::new())

@@ -158,3 +158,59 @@ fn what_is_kept_and_sent_shows_none(home: &Home, sink: &HttpSink) {
         assert_clean("an alert", alert.body.as_bytes());
     }
 }
+
+#[test]
+fn what_a_server_reflects_is_shown_nowhere() {
+    let sink = HttpSink::open();
+    sink.answer(Answer::Reflection);
+    let home = Home::quick(&format!(
+        "[[monitor]]\nname = \"page\"\ntarget = \"{page}\"\nauth = \"user:{CANARY}\"\nheaders = {{ X-K = \"{CANARY}2\" }}\n\
+         expect_body = \"is never there\"\n\
+         [notify.file]\ntype = \"file\"\npath = \"alerts.txt\"\n\
+         [notify.hook]\ntype = \"webhook\"\nurl = \"{hook}\"\n",
+        page = sink.url("/page"),
+        hook = sink.url("/hook"),
+    ));
+    let daemon = home.start_as(home.lapwing().env("LAPWING_LOG", "trace").arg("run"));
+    let state = daemon.wait_state("page", "down");
+    let detail = state["reason"]["detail"].as_str().unwrap();
+    assert!(
+        state["reason"]["code"] == "body.mismatch" && detail.contains("***"),
+        "the reflection stands in the reason, without the secrets: {state:#}"
+    );
+    let alert = &sink.wait_accepted("/hook", 1)[0];
+    assert_clean("an alert", alert.body.as_bytes());
+    let told = daemon.wait("the alert file", || {
+        Some(home.read("alerts.txt")).filter(|text| text.contains("DOWN page"))
+    });
+    assert_clean("the alert file", told.as_bytes());
+    assert_clean("status", daemon.status().to_string().as_bytes());
+    for args in [
+        &["status", "--all"][..],
+        &["report"],
+        &["report", "--json"],
+        &["notify", "list"],
+    ] {
+        clean(&args.join(" "), &home.run(args));
+    }
+    let log = daemon.kill9();
+    assert!(log.contains("DEBUG") && log.contains("DOWN page"), "{log}");
+    assert_clean("the log", log.as_bytes());
+    let probes: Vec<_> = sink
+        .requests()
+        .into_iter()
+        .filter(|r| r.path == "/page")
+        .collect();
+    assert!(
+        probes
+            .iter()
+            .any(|r| r.header("authorization") == Some("Basic dXNlcjpDNG5hcnlOZXZlclNob3du")),
+        "the secrets were really used"
+    );
+    for entry in fs::read_dir(home.path("data")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.metadata().unwrap().is_file() {
+            assert_clean(&path.display().to_string(), &fs::read(&path).unwrap());
+        }
+    }
+}

@@ -6,11 +6,15 @@ use hyper::header::HeaderName;
 use lapwing_core::{
     kind::{OptionError, OptionReader},
     observation::Fault,
+    secret::Secret,
 };
 use lapwing_net::HttpResponse;
 
 use super::Verdict;
 use crate::pattern::{Pattern, excerpt};
+
+/// How much of what a server sent is searched for secrets: far more than an excerpt shows.
+const SEARCHED: usize = 64 << 10;
 
 /// All conditions of one probe; every one must hold.
 pub(super) struct Conditions {
@@ -51,8 +55,8 @@ impl Conditions {
         self.body.is_some()
     }
 
-    /// `max_body` is how much of the body was asked for.
-    pub(super) fn judge(&self, response: &HttpResponse, max_body: usize) -> Verdict {
+    /// `max_body` is how much of the body was asked for; nothing of `secrets` gets into a reason.
+    pub(super) fn judge(&self, response: &HttpResponse, max_body: usize, secrets: &[Secret]) -> Verdict {
         if !self.status.contains(response.status) {
             let (is, expected) = (response.status, &self.status);
             return Err(Fault::target(
@@ -61,7 +65,7 @@ impl Conditions {
             ));
         }
         for (name, pattern) in &self.headers {
-            judge_header(response, name, pattern.as_ref())?;
+            judge_header(response, name, pattern.as_ref(), secrets)?;
         }
         match &self.body {
             Some(expected) if !expected.found_in(&response.body) => Err(if response.truncated {
@@ -76,7 +80,7 @@ impl Conditions {
                     format!("expected {expected}, but the body is empty"),
                 )
             } else {
-                let got = excerpt(&response.body);
+                let got = concealed(&response.body, secrets);
                 Fault::target(
                     "body.mismatch",
                     format!("expected {expected}, but the body begins with {got}"),
@@ -87,7 +91,12 @@ impl Conditions {
     }
 }
 
-fn judge_header(response: &HttpResponse, name: &HeaderName, pattern: Option<&Pattern>) -> Verdict {
+fn judge_header(
+    response: &HttpResponse,
+    name: &HeaderName,
+    pattern: Option<&Pattern>,
+    secrets: &[Secret],
+) -> Verdict {
     let mut values = response.headers.get_all(name).iter();
     let Some(first) = values.next() else {
         return Err(Fault::target(
@@ -99,11 +108,27 @@ fn judge_header(response: &HttpResponse, name: &HeaderName, pattern: Option<&Pat
     if pattern.found_in(first.as_bytes()) || values.any(|value| pattern.found_in(value.as_bytes())) {
         return Ok(());
     }
-    let got = excerpt(first.as_bytes());
+    let got = concealed(first.as_bytes(), secrets);
     Err(Fault::target(
         "header.mismatch",
         format!("header {name}: expected {pattern}, got {got}"),
     ))
+}
+
+/// The excerpt of what a server sent, without the secrets that it sent back: replaced before it is cut and escaped,
+/// because half a secret, or one with an escape in it, would not be recognised any more.
+fn concealed(bytes: &[u8], secrets: &[Secret]) -> String {
+    let seen = String::from_utf8_lossy(&bytes[..bytes.len().min(SEARCHED)]);
+    let mut shown = seen.to_string();
+    for secret in secrets {
+        shown = secret.redact(&shown);
+    }
+    // Without a secret the bytes themselves: they are shown as they are, valid text or not.
+    if shown == *seen {
+        excerpt(bytes)
+    } else {
+        excerpt(shown.as_bytes())
+    }
 }
 
 /// A number of bytes as it is written in a configuration.

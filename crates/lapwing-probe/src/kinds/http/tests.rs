@@ -832,6 +832,65 @@ async fn credentials_stand_nowhere() {
     assert!(!format!("{errors:?}").contains("canary7"));
 }
 
+#[tokio::test]
+async fn what_a_server_reflects_stays_secret() {
+    // The base64 of user:TOPSECRET1.
+    const BASIC: &str = "dXNlcjpUT1BTRUNSRVQx";
+    let length = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let headers = OptionValue::Table(vec![
+        ("X-K".to_owned(), OptionValue::Text("TOPSECRET2".to_owned())),
+        ("X-Q".to_owned(), OptionValue::Text("TOP\"SECRET\\3".to_owned())),
+    ]);
+    // The excerpt of a body ends after 60 bytes: of a secret that lies across its end, no beginning may stand there.
+    let across = |secret: &str| length(&format!("{}{secret} and more", "x".repeat(52)));
+    for (name, text) in [
+        ("auth", length("user:TOPSECRET1")),
+        ("password", length("you are TOPSECRET1")),
+        ("header", length("you sent TOPSECRET2")),
+        ("basic", length(&format!("Authorization: Basic {BASIC}"))),
+        ("password across the end", across("TOPSECRET1")),
+        ("header across the end", across("TOPSECRET2")),
+        ("basic across the end", across(BASIC)),
+        ("quoted", length("you sent TOP\"SECRET\\3")),
+        (
+            "answered header",
+            format!("HTTP/1.1 200 OK\r\nX-Seen: TOPSECRET1 TOPSECRET2 {BASIC}\r\nContent-Length: 0\r\n\r\n"),
+        ),
+    ] {
+        let peer = Peer::tcp(Family::V4, answer(&text)).await;
+        let mut ask = Ask::new(peer.url("http"))
+            .option("auth", "user:TOPSECRET1")
+            .value("headers", headers.clone());
+        ask = if name == "answered header" {
+            ask.option("expect_header", "X-Seen: zz")
+        } else {
+            ask.option("expect_body", "zz")
+        };
+        let found = ask.observe().await;
+        let expected = ["down body.mismatch", "down header.mismatch"];
+        assert!(expected.contains(&verdict(&found).as_str()), "{name}: {found:?}");
+        assert!(detail(&found).contains("***"), "{name}: {}", detail(&found));
+        shows_none(name, &format!("{found:?}"), BASIC);
+    }
+    let next = format!(
+        "HTTP/1.1 302 Found\r\nLocation: /in?token=TOPSECRET2&was={BASIC}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let peer = Peer::turns(Family::V4, vec![answer(&next), answer(OK)]).await;
+    let found = Ask::new(peer.url("http"))
+        .option("auth", "user:TOPSECRET1")
+        .option("headers", "X-K: TOPSECRET2")
+        .observe()
+        .await;
+    assert!(fact(&found, "http.url").contains("/in?token=***"), "{found:?}");
+    shows_none("redirect", &format!("{found:?}"), BASIC);
+}
+
+fn shows_none(name: &str, shown: &str, basic: &str) {
+    for part in ["TOPS", "SECRET", &basic[..6], &basic[6..]] {
+        assert!(!shown.contains(part), "{name} shows {part}: {shown}");
+    }
+}
+
 #[test]
 fn option_errors_come_all_at_once() {
     let ask = Ask::new("http://x/?method=ignored");
