@@ -324,7 +324,9 @@ mod tests {
 
     fn write(ledger: &MemLedger, changes: &[Change]) {
         let mut ops = Vec::new();
-        changes.iter().for_each(|change| operations(change, &mut ops));
+        for change in changes {
+            operations(change, &mut ops);
+        }
         ledger.commit(&[], &ops).unwrap();
     }
 
