@@ -64,7 +64,7 @@ pub fn text(event: &Event, zone: &TimeZone) -> String {
             )
         }
         EventKind::Online => format!(
-            "ONLINE again after {length} ({since} to {}): {reason}.",
+            "ONLINE again after {length} ({since} to {}). It had been: {reason}.",
             clock(event.at)
         ),
     }
