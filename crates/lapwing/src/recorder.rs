@@ -18,7 +18,7 @@ use lapwing_core::{
     event::Event,
     lookout::Effect,
     monitor::Series,
-    observation::{Observation, Value},
+    observation::{Observation, Outcome, Value},
     outbox::Delivery,
     time::{Clock, Mono, Now},
 };
@@ -48,6 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Recorder {
     decisions: mpsc::Sender<Vec<Effect>>,
     samples: Arc<Tray>,
+    /// Codes of our own faults that the log has told.
+    told: Mutex<HashSet<String>>,
     pub dropped: Arc<AtomicU64>,
 }
 
@@ -246,6 +248,7 @@ pub fn start(
     let recorder = Recorder {
         decisions,
         samples,
+        told: Mutex::default(),
         dropped,
     };
     let threads = Threads { ledger, history };
@@ -265,6 +268,7 @@ impl Recorder {
             match effect {
                 Effect::Sample { series, observation } => {
                     log(&series, &observation);
+                    self.warn_once(&series, &observation);
                     samples.push((series, observation));
                 }
                 other => decisions.push(other),
@@ -276,6 +280,19 @@ impl Recorder {
         }
         if !decisions.is_empty() && self.decisions.send(decisions).is_err() {
             error!("the ledger's thread is gone: decisions are not stored");
+        }
+    }
+}
+
+impl Recorder {
+    /// What this program lacks is told once for each code: whoever starts it should not have to look for it.
+    fn warn_once(&self, series: &Series, observation: &Observation) {
+        let Outcome::Inconclusive(reason) = &observation.outcome else {
+            return;
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(reason.code.to_string()) {
+            warn!(code = %reason.code, "cannot check {}: {}", series.name, reason.detail);
         }
     }
 }
