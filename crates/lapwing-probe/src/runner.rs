@@ -7,7 +7,7 @@ use lapwing_core::{
     monitor::{Addresses, ProbeSettings},
     observation::{Fault, Observation, Outcome, Reason, Requests, Sample},
     target::{Host, Target},
-    time::measured,
+    time::{Now, measured},
 };
 use lapwing_net::Net;
 use tokio::time::timeout;
@@ -69,8 +69,8 @@ impl Prober {
     pub async fn observe(&self, net: &Net) -> Observation {
         let started = net.clock().now();
         let (outcome, sample) = match (&self.host, self.settings.addresses) {
-            (Some(host @ Host::Name(_)), Addresses::All) => self.ask_all(net, host).await,
-            _ => self.ask(net, None).await,
+            (Some(host @ Host::Name(_)), Addresses::All) => self.ask_all(net, started, host).await,
+            _ => self.ask(net, started, None).await,
         };
         let took = net.clock().mono().since(started.mono);
         Observation {
@@ -81,10 +81,10 @@ impl Prober {
         }
     }
 
-    async fn ask(&self, net: &Net, only: Option<IpAddr>) -> (Outcome, Sample) {
-        let cx = Cx::new(net, &self.settings, net.clock().now(), only);
+    async fn ask(&self, net: &Net, started: Now, only: Option<IpAddr>) -> (Outcome, Sample) {
+        let cx = Cx::new(net, &self.settings, started, only);
         let mut guarded = CatchPanic(AssertUnwindSafe(self.probe.run(&cx)));
-        let mut verdict = timeout(self.settings.timeout, &mut guarded).await;
+        let mut verdict = timeout(cx.remaining(), &mut guarded).await;
         let late = cx.mono().since(cx.deadline);
         if verdict.is_err() && late > STALL {
             // We stood still ourselves. What came in time waits on the sockets, so look there before judging.
@@ -118,7 +118,7 @@ impl Prober {
     }
 
     /// Asks every address of the name. Down when one of them is, and the detail says which.
-    async fn ask_all(&self, net: &Net, host: &Host) -> (Outcome, Sample) {
+    async fn ask_all(&self, net: &Net, started: Now, host: &Host) -> (Outcome, Sample) {
         let limit = self.settings.timeout * 4 / 5;
         let resolving = net.resolve_within(host, self.settings.family, limit);
         let resolved = timeout(self.settings.timeout, resolving).await;
@@ -134,7 +134,7 @@ impl Prober {
         let mut asks = tokio::task::JoinSet::new();
         for addr in addresses {
             let (prober, net) = (self.clone(), net.clone());
-            asks.spawn(async move { (addr, prober.ask(&net, Some(addr)).await) });
+            asks.spawn(async move { (addr, prober.ask(&net, started, Some(addr)).await) });
         }
         let mut results = asks.join_all().await;
         results.sort_by_key(|(addr, _)| *addr);
@@ -213,6 +213,8 @@ impl<F: Future + Unpin> Future for CatchPanic<F> {
 
 #[cfg(test)]
 mod tests {
+    use lapwing_core::time::Clock;
+
     use super::*;
     use crate::{Probing, testkit};
 
@@ -265,5 +267,41 @@ mod tests {
                 "{sleep} ms, answered: {answered}"
             );
         }
+    }
+
+    /// A clock that has run for an hour already.
+    struct Aged(testkit::MachineClock);
+
+    impl Clock for Aged {
+        fn now(&self) -> Now {
+            let mut now = self.0.now();
+            now.mono += Duration::from_secs(3600);
+            now
+        }
+    }
+
+    /// With `addresses = "all"` the names are resolved first: what that took is not given again to each address.
+    #[tokio::test]
+    async fn the_deadline_counts_from_the_start_of_the_whole_check() {
+        let settings = ProbeSettings {
+            timeout: Duration::from_secs(10),
+            ..ProbeSettings::default()
+        };
+        let probe = Arc::new(Stalled {
+            sleep: Duration::ZERO,
+            answered: false,
+        });
+        let prober = Prober {
+            probe,
+            host: None,
+            settings: Arc::new(settings),
+        };
+        let net = Net::new(Arc::new(Aged(testkit::MachineClock::new())));
+        let begun = net.clock().now();
+        let mut earlier = begun;
+        earlier.mono.0 -= 9_900_000;
+        let (outcome, _) = prober.ask(&net, earlier, None).await;
+        assert!(matches!(outcome, Outcome::Down(_)), "{outcome:?}");
+        assert!(net.clock().mono().since(begun.mono) < Duration::from_secs(5));
     }
 }

@@ -48,19 +48,8 @@ pub fn backup(data: &Path, to: &Path) -> anyhow::Result<u64> {
 /// Puts the backup `from` in the place of a data folder that no daemon holds: a file of [`backup`], or a copy of a
 /// store, or a folder with copies. Everything is verified before the first file is replaced. Gives a sentence.
 pub fn restore(from: &Path, data: &Path, now: Wall) -> anyhow::Result<String> {
-    let mut head = [0; SQLITE.len()];
-    let is_archive = from.is_file()
-        && File::open(from)
-            .and_then(|mut file| file.read_exact(&mut head))
-            .with_context(|| format!("{} cannot be read", from.display()))
-            .map(|()| head != SQLITE)?;
-    let done = if is_archive {
-        let aside = Aside::make(&data.join("restore"))?;
-        unpack(from, &aside.0)?;
-        lapwing_store::restore(&aside.0, data, now)?
-    } else {
-        lapwing_store::restore(from, data, now)?
-    };
+    let aside = Aside::make(&data.join("restore"))?;
+    let done = lapwing_store::restore(&stores_of(from, &aside)?, data, now)?;
     let kept: Vec<String> = done.kept.iter().map(|p| p.display().to_string()).collect();
     let kept = if kept.is_empty() {
         String::new()
@@ -77,17 +66,8 @@ pub fn restore(from: &Path, data: &Path, now: Wall) -> anyhow::Result<String> {
 /// Reads every entry of a backup, without touching the data folder beside which it works.
 pub fn verify(from: &Path, data: &Path) -> anyhow::Result<()> {
     let aside = Aside::make(&data.join("verify"))?;
-    let mut head = [0; SQLITE.len()];
-    let is_archive = from.is_file()
-        && File::open(from).and_then(|mut f| f.read_exact(&mut head)).is_ok()
-        && head != SQLITE;
-    let unpacked = aside.0.join("unpacked");
-    if is_archive {
-        fs::create_dir(&unpacked)?;
-        unpack(from, &unpacked)?;
-    }
     let copy = aside.0.join("copy");
-    lapwing_store::restore(if is_archive { &unpacked } else { from }, &copy, Wall(0))?;
+    lapwing_store::restore(&stores_of(from, &aside)?, &copy, Wall(0))?;
     let stores = DataDir::read(&copy)?;
     let damaged = || format!("{} is damaged", from.display());
     if copy.join(LEDGER_FILE).exists() {
@@ -102,6 +82,23 @@ pub fn verify(from: &Path, data: &Path) -> anyhow::Result<()> {
         stores.history()?.check().with_context(damaged)?;
     }
     Ok(())
+}
+
+/// Where the stores of a backup lie: of an archive, unpacked in `aside`; else the backup itself.
+fn stores_of(from: &Path, aside: &Aside) -> anyhow::Result<PathBuf> {
+    if !from.is_file() {
+        return Ok(from.to_owned());
+    }
+    let mut head = Vec::new();
+    let read = File::open(from).and_then(|file| file.take(SQLITE.len() as u64).read_to_end(&mut head));
+    read.with_context(|| format!("{} cannot be read", from.display()))?;
+    if head == SQLITE {
+        return Ok(from.to_owned());
+    }
+    let unpacked = aside.0.join("unpacked");
+    fs::create_dir(&unpacked)?;
+    unpack(from, &unpacked)?;
+    Ok(unpacked)
 }
 
 /// Takes both stores out of the archive, and nothing else: a name in it is never a path of ours.

@@ -257,6 +257,8 @@ impl Daemon {
                 .await,
         );
         drop(desk.queue.send(Message::Input(Box::new(Input::Plan(plan)))).await);
+        // A life after a restore opens what is open now, not what was refused.
+        (loaded.web, loaded.echo) = listeners.opened();
         self.loaded = loaded;
         info!(
             "configuration applied: watching {}",

@@ -175,6 +175,14 @@ impl Listeners {
         }
     }
 
+    /// The addresses that the configuration names for the page and the echo server, as far as they could be opened.
+    pub fn opened(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (
+            self.web.as_ref().map(|w| w.wanted),
+            self.echo.as_ref().map(|e| e.wanted),
+        )
+    }
+
     /// Where everything is, a line each.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
