@@ -6,6 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     event::Reminder,
+    heartbeat::BeatStanding,
     loss::{LossChange, LossWindow},
     monitor::{DownRule, Policy, ResetFailures},
     observation::{Observation, Outcome, Reason, Requests},
@@ -52,6 +53,8 @@ pub struct Standing {
     pub seen: Option<Wall>,
     /// The first conclusive observation ever: before it, nothing is known.
     pub known_since: Option<Wall>,
+    /// What is remembered of beats; None but for heartbeats.
+    pub beats: Option<Box<BeatStanding>>,
 }
 
 /// Something worth telling.
@@ -321,6 +324,7 @@ impl Standing {
             // Reminder times that lie before the alert itself are not told after it.
             reminded: policy.remind.iter().filter(|d| **d <= elapsed).count() as u32,
             end: None,
+            verdict: None,
         };
         step.outage = Some(outage.clone());
         step.happenings.push(Happening::Down);

@@ -4,6 +4,7 @@
 //! decisions come back as values.
 
 pub mod event;
+pub mod heartbeat;
 pub mod id;
 pub mod judge;
 pub mod kind;

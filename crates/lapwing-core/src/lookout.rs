@@ -11,6 +11,7 @@ mod telling;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -20,6 +21,7 @@ use jiff::tz::TimeZone;
 use self::entry::Entry;
 use crate::{
     event::Event,
+    heartbeat::{Beat, BeatStanding},
     id::Rng,
     judge::{Standing, Step},
     loss::Share,
@@ -47,6 +49,16 @@ pub enum Input {
     },
     /// An attempt to deliver has ended.
     Receipt { delivery: u64, receipt: Receipt },
+    /// A beat of a sensor or job, its proof checked. `ticket` comes back in [`Effect::Heard`].
+    Beat {
+        series: Arc<str>,
+        beat: Box<Beat>,
+        ticket: Option<u64>,
+    },
+    /// A plain beat of a source that belongs to no monitor: it is adopted, if the plan says so.
+    Stranger { source: IpAddr, beat: Box<Beat> },
+    /// Beats were lost on our side at some time from the first moment to now: silence in that time proves nothing.
+    Deaf { from: Wall },
     /// The wall clock was set by so many microseconds.
     ClockStep(i64),
     /// This process did not run from the first moment to now: the machine slept, or we were stopped.
@@ -73,6 +85,8 @@ pub enum Effect {
     },
     /// Store all of this at once, or nothing of it.
     Commit(Vec<Change>),
+    /// The beat with this ticket counts, and that is durable: its sender may be told.
+    Heard { ticket: u64 },
     /// Show it: log, live views.
     Announce(Arc<Event>),
     /// Send it.
@@ -122,6 +136,13 @@ pub enum Change {
         started: Wall,
         until: Wall,
     },
+    /// The beats of a series, with the mark that must be durable before the newest of them counts.
+    Beats {
+        series: Arc<str>,
+        beats: Box<BeatStanding>,
+    },
+    /// A source was adopted, or is let go.
+    Adopted { source: IpAddr, kept: bool },
     Outbox(RowChange),
 }
 
@@ -130,6 +151,10 @@ pub enum Change {
 pub struct Restored {
     pub standings: Vec<(Arc<str>, Standing)>,
     pub rows: Vec<Row>,
+    /// What is remembered of beats, by series.
+    pub beats: Vec<(Arc<str>, BeatStanding)>,
+    /// Sources that were adopted.
+    pub adopted: Vec<IpAddr>,
     /// Since when and why the last run was cut off, if it was.
     pub offline: Option<(Wall, Reason)>,
     /// The newest watch: when it started and when it was last known to run.
@@ -249,7 +274,7 @@ impl Lookout {
             }
             Input::ClockStep(by) => self.clock_step(by, now),
             Input::Slept { from } => self.slept(from, now),
-            Input::Tick => {}
+            Input::Beat { .. } | Input::Stranger { .. } | Input::Deaf { .. } | Input::Tick => {}
             Input::Stop => self.stop(now),
         }
         self.wake(now);

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 
-use crate::{event::EventKind, loss::LossPolicy};
+use crate::{event::EventKind, heartbeat::BeatRule, loss::LossPolicy};
 
 /// Address family that a probe may use. `both` in a configuration makes two series, one of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,6 +105,8 @@ pub struct Policy {
     pub remind: Vec<Duration>,
     /// For the full hours of `reset_failures` and the times in texts.
     pub zone: TimeZone,
+    /// When beats are due; None where we ask ourselves.
+    pub beats: Option<Arc<BeatRule>>,
 }
 
 impl Default for Policy {
@@ -122,6 +124,7 @@ impl Default for Policy {
             loss: None,
             remind: Vec::new(),
             zone: TimeZone::UTC,
+            beats: None,
         }
     }
 }
@@ -178,6 +181,18 @@ impl NotifierPolicy {
     }
 }
 
+/// How the series of an unknown source is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adoption {
+    /// With `beats` set.
+    pub policy: Policy,
+    pub notify: Vec<Arc<str>>,
+    pub labels: Vec<(String, String)>,
+}
+
+/// Most sources that are adopted.
+pub const MAX_ADOPTED: usize = 1_000;
+
 /// All that is watched, and everybody who is told: the decisions' view of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -185,4 +200,6 @@ pub struct Plan {
     pub notifiers: Vec<NotifierPolicy>,
     /// For texts that belong to no monitor.
     pub zone: Option<TimeZone>,
+    /// Makes a series of each unknown source of plain beats; None where those are refused.
+    pub adopt: Option<Adoption>,
 }

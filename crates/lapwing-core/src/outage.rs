@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{observation::Reason, time::Wall};
+use crate::{heartbeat::Verdict, observation::Reason, time::Wall};
 
 /// An interval of `down` of one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Outage {
     /// How many reminder times have passed.
     pub reminded: u32,
     pub end: Option<End>,
+    /// Of heartbeats: line or reboot, once somebody spoke again.
+    pub verdict: Option<Verdict>,
 }
 
 /// How an outage ended.

@@ -74,6 +74,7 @@ pub fn operations(change: &Change, ops: &mut Vec<Op>) {
             };
             ops.push(record::put(&space::run(*started), &run));
         }
+        Change::Beats { .. } | Change::Adopted { .. } => {}
         Change::Outbox(RowChange::Put(row)) => {
             ops.push(record::put(
                 &space::outbox(&row_name(row.order)),
@@ -115,6 +116,7 @@ pub fn restore(ledger: &dyn Ledger) -> Result<Restored, BookError> {
         rows,
         offline,
         watch,
+        ..Restored::default()
     })
 }
 
@@ -261,6 +263,7 @@ mod tests {
                 uncertainty: Duration::from_secs(5),
                 recovered: true,
             }),
+            verdict: None,
         }
     }
 
@@ -295,6 +298,7 @@ mod tests {
             reason: Some(Reason::new("connect.refused", "connection refused")),
             seen: Some(Wall(8)),
             known_since: Some(Wall(-100)),
+            beats: None,
         }
     }
 

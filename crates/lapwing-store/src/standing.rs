@@ -153,6 +153,8 @@ impl From<StandingRecord> for Standing {
             reason: it.reason.map(Into::into),
             seen: it.seen.map(Into::into),
             known_since: it.known_since.map(Into::into),
+            // Stored apart: they change with every beat.
+            beats: None,
         }
     }
 }
@@ -228,6 +230,7 @@ impl From<OutageRecord> for Outage {
                 uncertainty: Duration::from_micros(end.uncertainty_us),
                 recovered: end.recovered,
             }),
+            verdict: None,
         }
     }
 }

@@ -187,6 +187,7 @@ fn read<T>(
             series,
             notifiers: policies,
             zone: Some(zone),
+            adopt: None,
         },
         probers: Arc::new(probers),
         notifiers,

@@ -430,7 +430,7 @@ impl<O: Outlet> Clerk<O> {
             match effect {
                 Effect::Announce(event) => self.outlet.announce(&event),
                 Effect::Deliver(delivery) => self.outlet.deliver(delivery),
-                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Commit(_) => {}
+                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Commit(_) | Effect::Heard { .. } => {}
             }
         }
     }

@@ -58,6 +58,7 @@ pub(super) fn effective(
             loss: own.loss.or(defaults.loss),
             remind: remind.cloned().unwrap_or_default(),
             zone,
+            beats: None,
         },
         settings: ProbeSettings {
             timeout,
