@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{id::Id, loss::LossChange, monitor::Series, observation::Reason, state::State, time::Wall};
+use crate::{
+    heartbeat::Verdict, id::Id, loss::LossChange, monitor::Series, observation::Reason, state::State,
+    time::Wall,
+};
 
 /// What happened. The words are public: additive, never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +85,8 @@ pub struct Event {
     pub ended: Option<Wall>,
     pub failed_checks: Option<u32>,
     pub last_up: Option<Wall>,
+    /// Of heartbeats: line or reboot.
+    pub verdict: Option<Verdict>,
     /// The message a person reads.
     pub text: String,
 }

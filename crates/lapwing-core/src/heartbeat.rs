@@ -2,11 +2,12 @@
 //!
 //! A heartbeat is passive: nobody asks, somebody reports in. It must never count time in which we did not listen.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::time::Wall;
+use crate::{outage::Outage, time::Wall};
 
 mod cron;
+mod judge;
 mod verdict;
 
 pub use self::{
@@ -86,7 +87,7 @@ pub struct Beat {
     pub mark: Option<Mark>,
     /// What came with it: the body of an HTTP ping, or the text of a `BOOT` that is no number. Bounded by whoever
     /// received it.
-    pub note: Option<Box<str>>,
+    pub note: Option<Arc<str>>,
 }
 
 /// A sender's own account of a silence.
@@ -127,14 +128,16 @@ pub struct Mark {
 /// What is remembered about the beats of a series. Stored on its own, for it changes with every beat.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BeatStanding {
-    /// The last beat that said that all is well, or a job's begin where that came later.
+    /// The last beat that said that all is well.
     pub last: Option<Wall>,
     /// The last sign of life of any kind.
     pub heard: Option<Wall>,
     /// When a job began that has not ended yet.
     pub started: Option<Wall>,
-    /// Time since `last` in which we did not listen, or could not hear.
+    /// Time since `last`, or since `started`, in which we did not listen or could not hear.
     pub waived: Duration,
+    /// Until when time has been waived, so that none is waived twice.
+    pub waived_until: Option<Wall>,
     pub proof: Proof,
     pub source: Option<IpAddr>,
     pub mark: Option<Mark>,
@@ -147,15 +150,7 @@ pub struct BeatStanding {
     /// The newest account of a silence, and when it was given.
     pub account: Option<(Wall, Account)>,
     /// What came with the newest beat.
-    pub note: Option<Box<str>>,
-    /// The newest outage and the silence in it, while a late word of a boot may still explain it.
-    pub explained: Option<Explained>,
-}
-
-/// An outage that has just ended: its begin, and the silence that it stood for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Explained {
-    pub began: Wall,
-    pub ended: Wall,
-    pub silent: Duration,
+    pub note: Option<Arc<str>>,
+    /// The newest outage, while a late word of a boot may still explain it. Not stored.
+    pub recent: Option<Box<Outage>>,
 }

@@ -126,13 +126,17 @@ impl Standing {
         step
     }
 
-    /// Lets time pass: reminders and full hours.
+    /// Lets time pass: reminders, full hours, beats that are overdue.
     pub fn tick(&mut self, policy: &Policy, now: Wall) -> Step {
         let mut step = Step {
             previous: self.state,
             ..Step::default()
         };
-        self.hourly_reset(policy, now, &mut step);
+        if policy.beats.is_some() {
+            self.beat_tick(policy, now, &mut step);
+        } else {
+            self.hourly_reset(policy, now, &mut step);
+        }
         self.remind(policy, now, &mut step);
         step
     }
@@ -144,6 +148,9 @@ impl Standing {
                 .remind
                 .get(outage.reminded as usize)
                 .map(|d| outage.began + *d);
+        }
+        if policy.beats.is_some() {
+            return self.next_beat_tick(policy);
         }
         let streak =
             self.failures > 0 && self.outage.is_none() && policy.reset_failures == ResetFailures::Hourly;
@@ -197,6 +204,9 @@ impl Standing {
         if let Some(outage) = &mut self.outage {
             outage.shift(moved);
         }
+        if let Some(beats) = &mut self.beats {
+            beats.shift(by);
+        }
     }
 
     /// The state behind an inconclusive spell.
@@ -209,7 +219,7 @@ impl Standing {
         }
     }
 
-    fn enter(&mut self, state: State, at: Wall, step: &mut Step) {
+    pub(crate) fn enter(&mut self, state: State, at: Wall, step: &mut Step) {
         if self.state == state {
             return;
         }

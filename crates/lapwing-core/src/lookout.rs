@@ -3,9 +3,11 @@
 //! It is the only place where state changes. It must never do anything itself: probing, storing, sending and
 //! showing are the hands' work, in the order in which the effects are given.
 
+mod beats;
 mod clocks;
 mod entry;
 mod planning;
+mod slots;
 mod telling;
 
 use std::{
@@ -18,7 +20,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 
-use self::entry::Entry;
+use self::{beats::Ear, entry::Entry};
 use crate::{
     event::Event,
     heartbeat::{Beat, BeatStanding},
@@ -29,7 +31,6 @@ use crate::{
     observation::{Observation, Outcome, Reason},
     outage::Outage,
     outbox::{ChannelView, Delivery, Outbox, Receipt, Row, RowChange},
-    schedule,
     selfcheck::SelfCheck,
     state::State,
     time::{Mono, Now, Wall},
@@ -142,7 +143,10 @@ pub enum Change {
         beats: Box<BeatStanding>,
     },
     /// A source was adopted, or is let go.
-    Adopted { source: IpAddr, kept: bool },
+    Adopted {
+        source: IpAddr,
+        kept: bool,
+    },
     Outbox(RowChange),
 }
 
@@ -174,6 +178,9 @@ pub struct SeriesView {
     pub loss: Option<Share>,
     /// Slots that found the probe before still running.
     pub skipped: u64,
+    /// Of heartbeats: what is remembered of beats, and when the next is due.
+    pub beats: Option<Box<BeatStanding>>,
+    pub due: Option<Wall>,
 }
 
 /// Everything as the faces see it.
@@ -187,10 +194,8 @@ pub struct Snapshot {
 
 /// How often it is stored that this process still watches.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
-/// How late a slot may be used that found the probe before still running.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// Results of one series that may wait for an earlier probe of it.
-const MAX_RUNNING: usize = 64;
+/// A turn that comes so much too late found this process stalled.
+const STALL: Duration = Duration::from_millis(500);
 
 /// The lookout. See the module.
 #[derive(Debug)]
@@ -202,6 +207,7 @@ pub struct Lookout {
     restored: HashMap<Arc<str>, Standing>,
     wakes: BinaryHeap<Reverse<(Mono, u32, u64)>>,
     outbox: Outbox,
+    ear: Ear,
     line: SelfCheck,
     notifiers: Vec<Arc<str>>,
     zone: TimeZone,
@@ -223,6 +229,8 @@ struct Out {
     samples: Vec<Effect>,
     changes: Vec<Change>,
     events: Vec<Arc<Event>>,
+    /// Tickets of beats that the changes make durable.
+    heard: Vec<u64>,
     effects: VecDeque<Effect>,
 }
 
@@ -230,13 +238,18 @@ impl Lookout {
     /// A lookout that watches nothing yet. `seed` feeds ids and jitter; `render` makes the JSON of an event.
     pub fn new(seed: u64, render: fn(&Event) -> String, restored: Restored, now: Now) -> Self {
         let mut out = Out::default();
+        let mut absent = None;
         let mut outbox = Outbox::default();
         outbox.restore(restored.rows);
         if let Some((started, alive)) = restored.watch {
             // A stored observation proves that the last run lived longer than its last sign of life.
-            let seen = restored.standings.iter().filter_map(|(_, s)| s.seen).max();
+            let seen = restored.standings.iter().filter_map(|(_, s)| s.seen);
+            let heard = restored.beats.iter().filter_map(|(_, b)| b.heard);
+            let seen = seen.chain(heard).max();
             let until = seen.map_or(alive, |s| s.max(alive)).min(now.wall).max(started);
             out.changes.push(Change::Watch { started, until });
+            // The high-water marks may come from a clock that was ahead; the sign of life does not.
+            absent = Some(alive);
         }
         out.changes.push(Change::Watch {
             started: now.wall,
@@ -246,9 +259,10 @@ impl Lookout {
             entries: Vec::new(),
             by_key: HashMap::new(),
             free: Vec::new(),
-            restored: restored.standings.into_iter().collect(),
+            restored: beats::reunite(restored.standings, restored.beats, absent, now.wall),
             wakes: BinaryHeap::new(),
             outbox,
+            ear: Ear::new(restored.adopted),
             line: SelfCheck::restore(restored.offline),
             notifiers: Vec::new(),
             zone: TimeZone::UTC,
@@ -274,7 +288,10 @@ impl Lookout {
             }
             Input::ClockStep(by) => self.clock_step(by, now),
             Input::Slept { from } => self.slept(from, now),
-            Input::Beat { .. } | Input::Stranger { .. } | Input::Deaf { .. } | Input::Tick => {}
+            Input::Beat { series, beat, ticket } => self.beat(&series, &beat, ticket, now),
+            Input::Stranger { source, beat } => self.stranger(source, &beat, now),
+            Input::Deaf { from } => self.deaf(from, now),
+            Input::Tick => {}
             Input::Stop => self.stop(now),
         }
         self.wake(now);
@@ -296,11 +313,16 @@ impl Lookout {
             .peek()
             .map(|Reverse((at, ..))| *at)
             .filter(|_| !self.stopped);
-        [series, self.outbox.next_wake(), Some(self.alive_at)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.alive_at)
+        [
+            series,
+            self.outbox.next_wake(),
+            self.ear.commit_at,
+            Some(self.alive_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(self.alive_at)
     }
 
     /// How many series are watched.
@@ -322,11 +344,12 @@ impl Lookout {
         self.outbox.is_delivering()
     }
 
-    /// The observation after which history must be replayed, for each series of the plan.
+    /// The observation after which history must be replayed, for each series of the plan that is asked.
     pub fn replay_from(&self) -> Vec<(Arc<Series>, Option<Wall>)> {
         self.entries
             .iter()
             .flatten()
+            .filter(|e| !e.is_passive())
             .map(|e| (Arc::clone(&e.series), e.standing.seen))
             .collect()
     }
@@ -447,7 +470,12 @@ impl Lookout {
                 continue;
             };
             // After a restart the target is asked first: a reminder of what is over would be wrong.
-            let ticks = entry.asked;
+            let ticks = if entry.is_passive() {
+                // After a stall of ours, beats may lie in the socket: they are heard first.
+                self.line.offline.is_none() && now.mono.since(at) < STALL
+            } else {
+                entry.asked
+            };
             if ticks
                 && entry
                     .standing
@@ -471,107 +499,7 @@ impl Lookout {
                 started: self.watch.0,
                 until: self.watch.1,
             });
-        }
-    }
-
-    fn start_if_due(&mut self, slot: u32, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else {
-            return;
-        };
-        if entry.next_slot > now.mono {
-            return;
-        }
-        let due = entry.next_slot;
-        let policy = &entry.series.monitor.policy;
-        let step = entry.standing.interval(policy);
-        let (next, missed) = if step == policy.interval {
-            let on_grid = schedule::next_on_grid(due, entry.hash, step);
-            // A stall is not made up for by a burst.
-            if on_grid <= now.mono {
-                let next = schedule::next_on_grid(now.mono, entry.hash, step);
-                (
-                    next,
-                    now.mono.since(on_grid).as_micros() as u64 / step.as_micros().max(1) as u64 + 1,
-                )
-            } else {
-                (on_grid, 0)
-            }
-        } else {
-            schedule::next_after(due, step, now.mono)
-        };
-        entry.skipped += missed;
-        entry.last_slot = Some(due);
-        entry.next_slot = next;
-        let full = entry.running.len() >= MAX_RUNNING;
-        if (!entry.series.overlaps && !entry.running.is_empty()) || full {
-            entry.skipped += u64::from(entry.waiting.replace(due).is_some());
-            return;
-        }
-        self.start(slot, due);
-    }
-
-    fn start(&mut self, slot: u32, due: Mono) {
-        let Some(entry) = &mut self.entries[slot as usize] else {
-            return;
-        };
-        self.last_run += 1;
-        let run = RunId {
-            slot,
-            number: self.last_run,
-        };
-        entry.running.push_back((run.number, None));
-        self.out.probes.push(Effect::Probe {
-            series: Arc::clone(&entry.series),
-            run,
-            slot: due,
-        });
-    }
-
-    /// A probe has ended: a slot that came while it ran is used if that was only a moment ago, else it is skipped.
-    /// So a check that needs its whole timeout, which may be as long as the interval, does not cost the next one.
-    fn make_room(&mut self, slot: u32, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else {
-            return;
-        };
-        if !entry.running.is_empty() && !entry.series.overlaps {
-            return;
-        }
-        let Some(due) = entry.waiting.take() else { return };
-        let patience = (entry.standing.interval(&entry.series.monitor.policy) / 10).min(PATIENCE);
-        if self.stopped || now.mono.since(due) > patience {
-            entry.skipped += 1;
-        } else {
-            self.start(slot, due);
-        }
-    }
-
-    /// Sets the moment at which the series needs attention next.
-    fn arm(&mut self, slot: u32, now: Now) {
-        let Some(entry) = &mut self.entries[slot as usize] else {
-            return;
-        };
-        let tick = entry.standing.next_tick(&entry.series.monitor.policy);
-        // A full hour may move with the zone's minutes: never look for it without a pause.
-        let tick = tick.map(|due| {
-            now.mono
-                + if due > now.wall {
-                    due.since(now.wall)
-                } else {
-                    Duration::from_secs(1)
-                }
-        });
-        let at = tick.map_or(entry.next_slot, |t| t.min(entry.next_slot));
-        self.last_run += 1;
-        entry.wake = self.last_run;
-        self.wakes.push(Reverse((at, slot, entry.wake)));
-        // Entries that no longer count are dropped when they pile up.
-        if self.wakes.len() > 64 + 4 * self.entries.len() {
-            let entries = &self.entries;
-            self.wakes.retain(|Reverse((_, slot, number))| {
-                entries[*slot as usize]
-                    .as_ref()
-                    .is_some_and(|e| e.wake == *number)
-            });
+            self.let_strangers_go(now);
         }
     }
 
@@ -584,6 +512,7 @@ impl Lookout {
         for entry in self.entries.iter().flatten() {
             self.out.changes.push(entry.stored());
         }
+        self.ear.commit_at = self.ear.commit_at.map(|_| now.mono);
     }
 
     /// Puts everything in its order: probes wait for nothing; what is told waits for what is stored.
@@ -593,6 +522,7 @@ impl Lookout {
         } else {
             self.outbox.deliveries(now)
         };
+        self.commit_beats(now);
         let out = &mut self.out;
         out.changes
             .extend(self.outbox.take_changes().into_iter().map(Change::Outbox));
@@ -604,6 +534,8 @@ impl Lookout {
         }
         // What is sent goes before what is shown: a log that nobody reads never holds up a message.
         out.effects.extend(deliveries.into_iter().map(Effect::Deliver));
+        out.effects
+            .extend(out.heard.drain(..).map(|ticket| Effect::Heard { ticket }));
         out.effects.extend(out.events.drain(..).map(Effect::Announce));
     }
 }

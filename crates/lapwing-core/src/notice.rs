@@ -23,17 +23,23 @@ pub fn text(event: &Event, zone: &TimeZone) -> String {
     let length = Hms(event.duration.unwrap_or_default());
     match event.kind {
         EventKind::Down => {
-            let checks = event.failed_checks.unwrap_or(1);
-            let s = if checks == 1 { "" } else { "s" };
-            let last_up = event.last_up.map_or("never seen up".to_owned(), |at| {
-                format!("last seen up {}", clock(at))
-            });
-            format!("DOWN {name} ({target}) since {since}: {reason}. {checks} check{s} failed; {last_up}.")
+            let last_up = |seen: &str, never: &str| match event.last_up {
+                Some(at) => format!("{seen} {}", clock(at)),
+                None => never.to_owned(),
+            };
+            let evidence = match event.failed_checks {
+                Some(1) => format!("1 check failed; {}", last_up("last seen up", "never seen up")),
+                Some(n) => format!("{n} checks failed; {}", last_up("last seen up", "never seen up")),
+                None => last_up("Last beat", "It was never well before"),
+            };
+            format!("DOWN {name} ({target}) since {since}: {reason}. {evidence}.")
         }
         EventKind::Up => {
             let ended = clock(event.ended.unwrap_or(event.at));
+            let reason = event.verdict.map_or_else(|| reason.to_owned(), |v| v.text());
             let sure = event
                 .uncertainty
+                .filter(|u| event.failed_checks.is_some() || !u.is_zero())
                 .map_or_else(String::new, |u| format!(" ± {}", about(u)));
             let unsure = if event.uncertainty.is_none() {
                 " Its begin is uncertain: it was never seen up before."

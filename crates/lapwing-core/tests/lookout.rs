@@ -50,6 +50,7 @@ fn plan(series: Vec<Arc<Series>>) -> Plan {
         series,
         notifiers: vec![ops],
         zone: None,
+        adopt: None,
     }
 }
 

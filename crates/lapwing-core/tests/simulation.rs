@@ -2,7 +2,8 @@
 //! come late and out of order, the clock is set, and the process is killed between any two effects.
 //!
 //! What must hold: every outage that is stored is told as down exactly once and as up exactly once after it, in order;
-//! a message twice only when it is marked; nothing is left in the outbox; times are in order.
+//! a message twice only when it is marked; nothing is left in the outbox; times are in order. No sensor is told of a beat
+//! that a crash could undo, none is down while it is heard, and none is silent for long without being down.
 
 use std::{
     collections::{BTreeMap, BinaryHeap, HashMap},
@@ -11,7 +12,8 @@ use std::{
 };
 
 use lapwing_core::{
-    event::EventKind,
+    event::{Event, EventKind},
+    heartbeat::{Beat, BeatRule, BeatStanding, Due, Mark, Proof, Signal, Wait},
     id::Rng,
     judge::Standing,
     lookout::{Change, Effect, Input, Lookout, Restored, RunId},
@@ -24,6 +26,10 @@ use lapwing_core::{
 
 const SECOND: u64 = 1_000_000;
 const SERIES: usize = 6;
+/// Series that nobody asks, behind those that are asked.
+const SENSORS: usize = 3;
+const PERIOD: u64 = 30 * SECOND;
+const GRACE: u64 = 60 * SECOND;
 
 /// Seeds run on every test; `LAPWING_SIM_SEEDS` asks for more.
 #[expect(
@@ -39,15 +45,20 @@ fn seeds() -> u64 {
 
 #[test]
 fn nothing_is_lost_and_nothing_is_told_twice() {
-    let mut told = 0;
+    let (mut told, mut silences) = (0, 0);
     for seed in 0..seeds() {
         let mut world = World::new(seed);
         world.run();
         told += world.check();
+        silences += world.sensor_downs;
     }
     assert!(
         told > 500,
         "the world is too quiet to prove anything: {told} messages"
+    );
+    assert!(
+        silences > 100,
+        "the sensors are too loud to prove anything: {silences} silences"
     );
 }
 
@@ -55,6 +66,7 @@ fn nothing_is_lost_and_nothing_is_told_twice() {
 #[derive(Default)]
 struct Disk {
     standings: BTreeMap<Arc<str>, Standing>,
+    beats: BTreeMap<Arc<str>, BeatStanding>,
     outages: BTreeMap<(Arc<str>, i64), Outage>,
     rows: BTreeMap<u64, Row>,
     dead: Vec<Row>,
@@ -74,6 +86,22 @@ struct Got {
 enum Coming {
     Answer(RunId, Observation),
     Receipt(u64, Receipt),
+    /// Of which sensor.
+    Beat(usize),
+}
+
+/// A sensor, as the world knows it.
+#[derive(Clone, Copy, Default)]
+struct Sensor {
+    /// Its newest beat that arrived while somebody listened: number and when.
+    seq: u64,
+    heard: u64,
+    /// The newest that it was told of.
+    acknowledged: u64,
+    silent_until: u64,
+    /// Times we could not have known better: crashes, clock steps, our own line.
+    excused: u64,
+    down: bool,
 }
 
 struct World {
@@ -92,6 +120,8 @@ struct World {
     got: HashMap<Arc<str>, Vec<Got>>,
     /// Until when: target down, own line down, receiver refuses.
     down_until: [u64; SERIES],
+    sensors: [Sensor; SENSORS],
+    sensor_downs: u32,
     line_until: u64,
     refuse_until: u64,
     crashes: u32,
@@ -124,12 +154,17 @@ impl World {
             history: Vec::new(),
             got: HashMap::new(),
             down_until: [0; SERIES],
+            sensors: [Sensor::default(); SENSORS],
+            sensor_downs: 0,
             line_until: 0,
             refuse_until: 0,
             crashes: 0,
             calm: false,
         };
         world.lookout.handle(Input::Plan(plan(seed)), now);
+        for sensor in 0..SENSORS {
+            world.post(sensor as u64 * SECOND, Coming::Beat(sensor));
+        }
         world
     }
 
@@ -160,10 +195,14 @@ impl World {
                 let Some((life, what)) = self.parcels.remove(&number) else {
                     continue;
                 };
-                if life != self.life {
+                if life != self.life && !matches!(what, Coming::Beat(_)) {
                     continue;
                 }
                 let input = match what {
+                    Coming::Beat(sensor) => match self.beat(sensor) {
+                        Some(input) => input,
+                        None => continue,
+                    },
                     Coming::Answer(run, observation) => Input::Observed { run, observation },
                     Coming::Receipt(delivery, receipt) => Input::Receipt { delivery, receipt },
                 };
@@ -180,6 +219,10 @@ impl World {
             let victim = self.rng.below(SERIES as u64) as usize;
             self.down_until[victim] = self.mono + self.rng.below(900) * SECOND;
         }
+        if chance(&mut self.rng, 120) {
+            let victim = self.rng.below(SENSORS as u64) as usize;
+            self.sensors[victim].silent_until = self.mono + self.rng.below(600) * SECOND;
+        }
         if chance(&mut self.rng, 900) {
             self.line_until = self.mono + self.rng.below(600) * SECOND;
         }
@@ -189,6 +232,7 @@ impl World {
         if chance(&mut self.rng, 2_000) {
             let step = self.rng.below(7_200 * SECOND) as i64 - 3_600 * SECOND as i64;
             self.wall_offset += step;
+            self.excuse();
             let now = self.now();
             self.lookout.handle(Input::ClockStep(step), now);
         }
@@ -212,10 +256,107 @@ impl World {
                         .push((Arc::clone(&series.key), (*observation).clone(), self.mono));
                 }
                 Effect::Commit(changes) => changes.into_iter().for_each(|c| self.disk.apply(c)),
-                Effect::Announce(_) => {}
+                Effect::Announce(event) => self.announced(&event),
+                Effect::Heard { ticket } => self.acknowledged(ticket),
                 Effect::Deliver(delivery) => self.deliver(&delivery),
             }
         }
+    }
+
+    /// A sensor sends; gives what arrives, when somebody listens.
+    fn beat(&mut self, index: usize) -> Option<Input> {
+        let late = self.rng.below(SECOND);
+        self.post(PERIOD - SECOND / 2 + late, Coming::Beat(index));
+        let silent = self.mono < self.sensors[index].silent_until || self.mono < self.line_until;
+        if self.mono < self.line_until {
+            self.excuse();
+        }
+        if silent {
+            return None;
+        }
+        let (mono, at) = (self.mono, self.now().wall);
+        let sensor = &mut self.sensors[index];
+        let missing = mono - sensor.heard.max(sensor.excused);
+        assert!(
+            sensor.down || sensor.heard == 0 || missing < PERIOD + GRACE + 7 * SECOND,
+            "seed {}: s{index} was silent for {} s, and nobody said so",
+            self.seed,
+            missing / SECOND
+        );
+        sensor.seq += 1;
+        sensor.heard = mono;
+        let mark = Mark {
+            boot: 1,
+            seq: sensor.seq,
+            ..Mark::default()
+        };
+        let beat = Beat {
+            at,
+            signal: Signal::Ping,
+            proof: Proof::Keyed,
+            source: None,
+            uptime: Some(Duration::from_micros(mono)),
+            running: Some(Duration::from_micros(mono)),
+            account: None,
+            mark: Some(mark),
+            note: None,
+        };
+        Some(Input::Beat {
+            series: format!("s{index}").into(),
+            beat: Box::new(beat),
+            ticket: Some(index as u64 | sensor.seq << 8),
+        })
+    }
+
+    /// What is told to a sensor must be durable already.
+    fn acknowledged(&mut self, ticket: u64) {
+        let (index, seq) = ((ticket & 0xff) as usize, ticket >> 8);
+        let series: Arc<str> = format!("s{index}").into();
+        let durable = self
+            .disk
+            .beats
+            .get(&series)
+            .and_then(|b| b.mark)
+            .map_or(0, |m| m.seq);
+        assert!(
+            durable >= seq,
+            "seed {}: s{index} was told of beat {seq}, but {durable} is stored",
+            self.seed
+        );
+        self.sensors[index].acknowledged = seq;
+    }
+
+    fn announced(&mut self, event: &Event) {
+        let Some(index) = event
+            .series
+            .as_ref()
+            .and_then(|s| s.name.strip_prefix('s')?.parse::<usize>().ok())
+        else {
+            return;
+        };
+        let sensor = &mut self.sensors[index];
+        match event.kind {
+            EventKind::Down => {
+                let missing = self.mono - sensor.heard;
+                assert!(
+                    missing + SECOND >= PERIOD + GRACE,
+                    "seed {}: s{index} is down {} s after its last beat: {}",
+                    self.seed,
+                    missing / SECOND,
+                    event.text
+                );
+                sensor.down = true;
+                self.sensor_downs += 1;
+            }
+            EventKind::Up => sensor.down = false,
+            _ => {}
+        }
+    }
+
+    /// What happens now keeps us from knowing about sensors; their silence counts anew.
+    fn excuse(&mut self) {
+        let now = self.mono;
+        self.sensors.iter_mut().for_each(|s| s.excused = now);
     }
 
     fn probe(&mut self, series: &Series, run: RunId) {
@@ -286,7 +427,27 @@ impl World {
         let durable = self.mono.saturating_sub(SECOND);
         self.history.retain(|(_, _, kept)| *kept <= durable);
         self.mono += self.rng.below(120) * SECOND;
+        self.excuse();
         let now = self.now();
+        for (index, sensor) in self.sensors.iter_mut().enumerate() {
+            let series: Arc<str> = format!("s{index}").into();
+            let beats = self.disk.beats.get(&series);
+            let stored = beats.and_then(|b| b.mark).map_or(0, |m| m.seq);
+            assert!(
+                stored >= sensor.acknowledged,
+                "seed {}: a beat that was acknowledged is lost",
+                self.seed
+            );
+            if stored < sensor.seq {
+                // A beat that was not acknowledged may be forgotten.
+                sensor.heard = 0;
+            }
+            sensor.down = self
+                .disk
+                .standings
+                .get(&series)
+                .is_some_and(|s| s.outage.is_some());
+        }
         let restored = Restored {
             standings: self
                 .disk
@@ -295,6 +456,13 @@ impl World {
                 .map(|(k, s)| (Arc::clone(k), s.clone()))
                 .collect(),
             rows: self.disk.rows.values().cloned().collect(),
+            beats: self
+                .disk
+                .beats
+                .iter()
+                .map(|(k, b)| (Arc::clone(k), b.clone()))
+                .collect(),
+            adopted: Vec::new(),
             offline: self.disk.offline.clone(),
             watch: self.disk.watch,
         };
@@ -340,8 +508,9 @@ impl World {
         }
         let mut total = 0;
         for (notifier, inbox) in &self.got {
-            for lane in 0..SERIES {
-                let lane: Arc<str> = format!("m{lane}").into();
+            let sensors = (0..SENSORS).map(|n| format!("s{n}"));
+            for lane in (0..SERIES).map(|n| format!("m{n}")).chain(sensors) {
+                let lane: Arc<str> = lane.into();
                 total += self.check_lane(notifier, &lane, inbox);
             }
             self.check_line(notifier, inbox);
@@ -406,6 +575,8 @@ impl Disk {
     fn apply(&mut self, change: Change) {
         match change {
             Change::Standing { series, standing, .. } => drop(self.standings.insert(series, *standing)),
+            Change::Beats { series, beats } => drop(self.beats.insert(series, *beats)),
+            Change::Adopted { .. } => unreachable!("nobody adopts here"),
             Change::Forget { series } => drop(self.standings.remove(&series)),
             Change::Outage { series, outage } => drop(self.outages.insert((series, outage.began.0), *outage)),
             Change::OutageMoved { series, began } => drop(self.outages.remove(&(series, began.0))),
@@ -423,6 +594,34 @@ impl Disk {
             }
         }
     }
+}
+
+fn sensor(n: usize) -> Arc<Series> {
+    let rule = BeatRule {
+        due: Due::Every(Duration::from_micros(PERIOD)),
+        wait: Wait::Grace(Duration::from_micros(GRACE)),
+    };
+    let policy = Policy {
+        beats: Some(Arc::new(rule)),
+        remind: vec![Duration::from_secs(60), Duration::from_secs(300)],
+        ..Policy::default()
+    };
+    let monitor = Arc::new(Monitor {
+        name: format!("s{n}"),
+        labels: Vec::new(),
+        policy,
+        notify: vec!["ops".into(), "phone".into()],
+    });
+    Arc::new(Series {
+        key: format!("s{n}").into(),
+        name: format!("s{n}"),
+        monitor,
+        target: format!("heartbeat:s{n}"),
+        kind: "heartbeat",
+        host: format!("s{n}"),
+        loopback: true,
+        overlaps: false,
+    })
 }
 
 fn plan(seed: u64) -> Plan {
@@ -482,8 +681,9 @@ fn plan(seed: u64) -> Plan {
     };
     let limit = Some((3, Duration::from_secs(60)));
     Plan {
-        series: series.collect(),
+        series: series.chain((0..SENSORS).map(sensor)).collect(),
         notifiers: vec![notifier("ops", None), notifier("phone", limit)],
         zone: None,
+        adopt: None,
     }
 }

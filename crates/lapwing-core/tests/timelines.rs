@@ -6,6 +6,7 @@ use std::{fmt::Write as _, fs, path::Path, sync::Arc, time::Duration};
 
 use lapwing_core::{
     event::Event,
+    heartbeat::{Account, Beat, BeatRule, BeatStanding, Cron, Due, Hindrance, Proof, Signal, Wait},
     lookout::{Effect, Input, Lookout, Restored},
     loss::LossPolicy,
     monitor::{DownRule, Monitor, NotifierPolicy, Plan, Policy, ResetFailures, Series},
@@ -25,7 +26,17 @@ struct Story {
     timezone: Option<String>,
     #[serde(default)]
     policy: Keys,
+    /// Beats from a second to another, every so many seconds. With them the target is a heartbeat, and never asked.
+    #[serde(default)]
+    beats: Vec<(u64, u64, u64)>,
+    /// Single beats: `SECOND SIGNAL [uptime=S] [running=S] [silent=S] [lost=N] [noroute] [: what came with it]`.
+    #[serde(default)]
+    said: Vec<String>,
+    /// Seconds in which our socket loses what arrives.
+    #[serde(default)]
+    deaf: Vec<(u64, u64)>,
     /// What the target answers from a second on: `up`, `down`, `late` (inconclusive), `degraded`.
+    #[serde(default)]
     truth: Vec<(u64, String)>,
     /// Set the wall clock by so many seconds at a second.
     #[serde(default)]
@@ -55,6 +66,10 @@ struct Keys {
     #[serde(default)]
     remind: Vec<String>,
     loss: Option<(u32, u64, u32)>,
+    period: Option<String>,
+    cron: Option<String>,
+    grace: Option<String>,
+    down_after: Option<String>,
 }
 
 #[test]
@@ -99,6 +114,7 @@ struct Teller<'a> {
 #[derive(Default)]
 struct Store {
     standing: Option<lapwing_core::judge::Standing>,
+    beats: Option<BeatStanding>,
     watch: Option<(Wall, Wall)>,
     offline: Option<(Wall, Reason)>,
 }
@@ -138,21 +154,23 @@ fn plan(story: &Story) -> Plan {
             .map(|t| parse_duration(t).expect("duration"))
             .collect(),
         zone: zone.clone(),
+        beats: beat_rule(keys),
     };
+    let passive = policy.beats.is_some();
     let monitor = Arc::new(Monitor {
-        name: "web".to_owned(),
+        name: if passive { "home" } else { "web" }.to_owned(),
         labels: Vec::new(),
         policy,
         notify: vec!["ops".into()],
     });
     let series = Series {
         key: "web".into(),
-        name: "web".to_owned(),
+        name: monitor.name.clone(),
         monitor,
-        target: "https://web".to_owned(),
-        kind: "https",
+        target: if passive { "heartbeat:home" } else { "https://web" }.to_owned(),
+        kind: if passive { "heartbeat" } else { "https" },
         host: "web".to_owned(),
-        loopback: false,
+        loopback: passive,
         overlaps: false,
     };
     let ops = NotifierPolicy {
@@ -166,6 +184,73 @@ fn plan(story: &Story) -> Plan {
         series: vec![Arc::new(series)],
         notifiers: vec![ops],
         zone: Some(zone),
+        adopt: None,
+    }
+}
+
+fn beat_rule(keys: &Keys) -> Option<Arc<BeatRule>> {
+    let duration = |text: &Option<String>| text.as_ref().map(|t| parse_duration(t).expect("duration"));
+    let due = match (&keys.cron, duration(&keys.period)) {
+        (Some(cron), _) => Due::Cron(Cron::parse(cron).expect("cron")),
+        (None, Some(period)) => Due::Every(period),
+        (None, None) => return None,
+    };
+    let wait = match duration(&keys.down_after) {
+        Some(wait) => Wait::DownAfter(wait),
+        None => Wait::Grace(duration(&keys.grace)?),
+    };
+    Some(Arc::new(BeatRule { due, wait }))
+}
+
+/// Reads a line of `said`.
+fn said(line: &str, at: Wall) -> (u64, Beat) {
+    let (words, note) = match line.split_once(':') {
+        Some((words, note)) => (words, Some(note.trim().into())),
+        None => (line, None),
+    };
+    let mut words = words.split_whitespace();
+    let second = words.next().expect("second").parse().expect("second");
+    let mut beat = beat(at + Duration::from_secs(second));
+    beat.note = note;
+    let mut account = Account {
+        silent: Duration::ZERO,
+        lost: 0,
+        hindrance: Hindrance::Unanswered,
+    };
+    for word in words {
+        let (word, number) = word.split_once('=').unwrap_or((word, "0"));
+        let number: u64 = number.parse().expect("number");
+        let length = Duration::from_secs(number);
+        match word {
+            "ping" => {}
+            "boot" => beat.signal = Signal::Boot,
+            "stop" => beat.signal = Signal::Stop,
+            "start" => beat.signal = Signal::Start,
+            "fail" => beat.signal = Signal::Fail,
+            "exit" => beat.signal = Signal::Exit(number as u8),
+            "uptime" => beat.uptime = Some(length),
+            "running" => beat.running = Some(length),
+            "silent" => account.silent = length,
+            "lost" => account.lost = number as u32,
+            "noroute" => account.hindrance = Hindrance::NoRoute,
+            other => panic!("{other}"),
+        }
+    }
+    beat.account = (!account.silent.is_zero()).then_some(account);
+    (second, beat)
+}
+
+fn beat(at: Wall) -> Beat {
+    Beat {
+        at,
+        signal: Signal::Ping,
+        proof: Proof::Keyed,
+        source: None,
+        uptime: None,
+        running: None,
+        account: None,
+        mark: None,
+        note: None,
     }
 }
 
@@ -214,6 +299,7 @@ impl<'a> Teller<'a> {
             if let Some((killed, _)) = self.story.crash.iter().find(|(_, started)| *started == second) {
                 self.restart(*killed, second);
             }
+            self.listen(second);
             // A tick a tenth of a second is finer than any interval of the stories.
             for tenth in 0..10 {
                 let now = self.now(second, tenth * 100);
@@ -222,6 +308,42 @@ impl<'a> Teller<'a> {
             }
         }
         (self.told, self.probes)
+    }
+
+    /// What is heard at this second.
+    fn listen(&mut self, second: u64) {
+        let now = self.now(second, 0);
+        if self
+            .story
+            .deaf
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&second))
+        {
+            let from = now.wall - Duration::from_secs(1);
+            return self.lookout.handle(Input::Deaf { from }, now);
+        }
+        let regular = self.story.beats.iter();
+        let mut heard: Vec<Beat> = regular
+            .filter(|(from, to, every)| {
+                (*from..*to).contains(&second) && (second - from).is_multiple_of(*every)
+            })
+            .map(|_| beat(now.wall))
+            .collect();
+        let lines = self
+            .story
+            .said
+            .iter()
+            .map(|line| said(line, now.wall - Duration::from_secs(second)));
+        heard.extend(lines.filter(|(at, _)| *at == second).map(|(_, beat)| beat));
+        for beat in heard {
+            let input = Input::Beat {
+                series: "web".into(),
+                beat: Box::new(beat),
+                ticket: None,
+            };
+            self.lookout.handle(input, now);
+            self.hands(second, now);
+        }
     }
 
     fn hands(&mut self, second: u64, now: Now) {
@@ -246,6 +368,7 @@ impl<'a> Teller<'a> {
                     Effect::Sample { observation, .. } => self.history.push((*observation).clone()),
                     Effect::Commit(changes) => self.commit(changes),
                     Effect::Announce(event) => self.tell(second, &event),
+                    Effect::Heard { .. } => {}
                     Effect::Deliver(delivery) => {
                         let receipt = lapwing_core::outbox::Receipt::Delivered;
                         self.lookout.handle(
@@ -272,6 +395,7 @@ impl<'a> Teller<'a> {
         for change in changes {
             match change {
                 Change::Standing { standing, .. } => self.stored.standing = Some(*standing),
+                Change::Beats { beats, .. } => self.stored.beats = Some(*beats),
                 Change::Line(line) => self.stored.offline = line,
                 Change::Watch { started, until } => self.stored.watch = Some((started, until)),
                 _ => {}
@@ -292,13 +416,22 @@ impl<'a> Teller<'a> {
         let restored = Restored {
             standings,
             rows: Vec::new(),
+            beats: self
+                .stored
+                .beats
+                .clone()
+                .map(|b| (Arc::from("web"), b))
+                .into_iter()
+                .collect(),
+            adopted: Vec::new(),
             offline: self.stored.offline.clone(),
             watch: self.stored.watch,
         };
         self.lookout = Lookout::new(second, |_| String::new(), restored, now);
         self.lookout.handle(Input::Plan(plan(self.story)), now);
         let durable = self.now(killed, 0).wall - Duration::from_secs(1);
-        for observation in self.history.iter().filter(|o| o.at <= durable) {
+        let asked = plan(self.story).series[0].monitor.policy.beats.is_none();
+        for observation in self.history.iter().filter(|o| asked && o.at <= durable) {
             let input = Input::Replayed {
                 series: "web".into(),
                 observation: observation.clone(),

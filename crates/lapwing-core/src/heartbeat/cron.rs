@@ -22,7 +22,9 @@ impl Cron {
     /// Reads an expression: `30 2 * * *`, `*/15 8-18 * * MON-FRI`, `@daily`.
     pub fn parse(text: &str) -> Result<Self, CronError> {
         if text.len() > 200 {
-            return Err(CronError("a cron expression has at most 200 characters".to_owned()));
+            return Err(CronError(
+                "a cron expression has at most 200 characters".to_owned(),
+            ));
         }
         let parser = croner::parser::CronParser::builder()
             .seconds(croner::parser::Seconds::Optional)
@@ -97,7 +99,10 @@ mod tests {
         );
         // 02:30 does not exist on the day the clocks go forward: it runs when the gap ends, and once.
         let spring = nightly.next(at("2026-03-28T12:00:00Z"), &berlin).unwrap();
-        assert!(spring >= at("2026-03-29T01:00:00Z") && spring < at("2026-03-29T02:00:00Z"), "{spring:?}");
+        assert!(
+            spring >= at("2026-03-29T01:00:00Z") && spring < at("2026-03-29T02:00:00Z"),
+            "{spring:?}"
+        );
         assert_eq!(nightly.next(spring, &berlin), Some(at("2026-03-30T00:30:00Z")));
         // It exists twice on the day they go back: one run a day all the same.
         let autumn = nightly.next(at("2026-10-24T12:00:00Z"), &berlin).unwrap();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::heartbeat::Account;
+use super::Account;
+use crate::notice::about;
 
 /// What most likely caused a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,4 +58,48 @@ pub struct Verdict {
     /// Uptime of the sender's machine when it spoke again.
     pub uptime: Option<Duration>,
     pub account: Option<Account>,
+}
+
+impl Verdict {
+    /// What a person reads: a sentence fragment that stands alone.
+    pub fn text(&self) -> String {
+        let booted = |uptime: Duration| {
+            format!(
+                "silent {}, booted {} before it spoke",
+                about(self.silent),
+                about(uptime)
+            )
+        };
+        match (self.cause, self.uptime) {
+            (Cause::Line, uptime) => {
+                let who = match (self.account, uptime) {
+                    (Some(_), _) => "sensor kept running",
+                    (None, Some(_)) => "the sensor's machine kept running",
+                    (None, None) => "no restart was reported",
+                };
+                format!("line down, {who}{}", self.lost())
+            }
+            (Cause::Network, _) => format!(
+                "the sensor's own network was down, sensor kept running{}",
+                self.lost()
+            ),
+            (Cause::Restart, Some(uptime)) => format!("restarted: {}", booted(uptime)),
+            (Cause::Restart, None) => "restarted".to_owned(),
+            (Cause::Power, Some(uptime)) => format!("power cut likely: {}", booted(uptime)),
+            (Cause::Power, None) => "power cut likely".to_owned(),
+            (Cause::Sensor, _) => "the sensor was not running, its machine was".to_owned(),
+            (Cause::Stopped, Some(uptime)) if uptime < self.silent => {
+                format!("shut down in good order: {}", booted(uptime))
+            }
+            (Cause::Stopped, _) => "the sensor was stopped in good order".to_owned(),
+        }
+    }
+
+    fn lost(&self) -> String {
+        match self.account {
+            Some(Account { lost: 1, .. }) => " (1 beat lost)".to_owned(),
+            Some(Account { lost, .. }) if lost > 0 => format!(" ({lost} beats lost)"),
+            _ => String::new(),
+        }
+    }
 }

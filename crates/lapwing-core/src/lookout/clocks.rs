@@ -40,6 +40,9 @@ impl Lookout {
             }
             // Stored with its high-water mark: what history holds from before the step is never judged again.
             self.out.changes.push(entry.stored());
+            if entry.is_passive() {
+                self.ear.remember(slot as u32, now);
+            }
             self.arm(slot as u32, now);
         }
         self.line.shift(by);
@@ -55,6 +58,7 @@ impl Lookout {
 
     /// Nobody watched between `from` and now: that time is unknown for every series.
     pub(super) fn slept(&mut self, from: Wall, now: Now) {
+        self.deaf(from, now);
         self.forget_running();
         let until = from.max(self.watch.0);
         self.out.changes.push(Change::Watch {

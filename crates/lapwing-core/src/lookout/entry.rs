@@ -41,6 +41,11 @@ impl Entry {
         }
     }
 
+    /// True where nobody asks: beats come by themselves.
+    pub(super) fn is_passive(&self) -> bool {
+        self.series.monitor.policy.beats.is_some()
+    }
+
     /// After a change of the interval: the next slot counts from the last one.
     pub(super) fn reschedule(&mut self, now: Mono) {
         let Some(last) = self.last_slot else { return };
@@ -76,6 +81,11 @@ impl Entry {
             last: self.last,
             loss: self.series.monitor.policy.loss.map(|_| standing.loss.share()),
             skipped: self.skipped,
+            due: standing
+                .beats
+                .as_ref()
+                .and_then(|b| b.due(&self.series.monitor.policy)),
+            beats: standing.beats.clone(),
         }
     }
 }

@@ -15,11 +15,12 @@ use crate::{
     monitor::{Plan, Series},
     schedule,
     state::State,
-    time::{Now, Wall},
+    time::{Mono, Now, Wall},
 };
 
 impl Lookout {
-    pub(super) fn plan(&mut self, plan: Plan, now: Now) {
+    pub(super) fn plan(&mut self, mut plan: Plan, now: Now) {
+        self.keep_adopted(&mut plan);
         self.zone = plan.zone.unwrap_or(TimeZone::UTC);
         self.notifiers = plan.notifiers.iter().map(|n| Arc::clone(&n.name)).collect();
         self.outbox.configure(&plan.notifiers);
@@ -71,7 +72,10 @@ impl Lookout {
             standing: restored.unwrap_or_else(|| Standing::new(now.wall)),
             hash,
             last_slot: None,
-            next_slot: schedule::first_slot(now.mono, hash, series.monitor.policy.interval, count),
+            next_slot: match series.monitor.policy.beats {
+                None => schedule::first_slot(now.mono, hash, series.monitor.policy.interval, count),
+                Some(_) => Mono(u64::MAX),
+            },
             running: VecDeque::new(),
             waiting: None,
             asked: false,

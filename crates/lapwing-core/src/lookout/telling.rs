@@ -74,6 +74,7 @@ impl Lookout {
             ended: None,
             failed_checks: None,
             last_up: None,
+            verdict: None,
             text: String::new(),
         }
     }
@@ -125,6 +126,7 @@ impl Lookout {
                 event.state = State::Up;
                 (event.since, event.reason, event.duration) = (Some(since), Some(reason), Some(lasted));
                 self.outbox.unblock();
+                self.cut_off(since, now);
             }
         }
         self.out.changes.push(Change::Line(self.line.offline.clone()));
@@ -140,7 +142,9 @@ impl Event {
         self.uncertainty = outage.uncertainty();
         self.reason = Some(outage.reason.clone());
         self.ended = outage.end.map(|e| e.at);
-        self.failed_checks = Some(outage.failed_checks);
+        // Nobody asks for beats: none of ours failed.
+        self.failed_checks = Some(outage.failed_checks).filter(|n| *n > 0);
+        self.verdict = outage.verdict;
         self.last_up = outage.last_up;
     }
 }
