@@ -58,6 +58,12 @@ pub(crate) const NEEDS: &[Need] = &[
         None,
         "asks the API and the page as a stranger would",
     ),
+    need(
+        "unshare",
+        "util-linux",
+        None,
+        "a machine that has just booted: a clock of its own",
+    ),
     need("ps", "procps", None, "looks at the running program from outside"),
     need("dig", "bind9-dnsutils", None, "a second opinion on DNS answers"),
     need("openssl", "openssl", None, "a second opinion on certificates"),

@@ -3,7 +3,7 @@
 //! Invariant: a datagram is answered with at most its own length, and a reply is never answered. Sources are limited
 //! each and together; the tables that this needs are bounded.
 
-mod limit;
+pub(crate) mod limit;
 mod tcp;
 mod udp;
 
@@ -18,14 +18,15 @@ use std::{
     time::Duration,
 };
 
+pub use self::limit::Limits;
 use lapwing_core::time::Clock;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
 /// Tries to find a port that is free for both UDP and TCP, when the port is left to the system.
 const PORT_TRIES: usize = 16;
 
 /// What the echo server may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EchoSettings {
     /// Port 0: any that is free for both.
     pub listen: SocketAddr,
@@ -41,14 +42,19 @@ pub struct EchoSettings {
 }
 
 impl EchoSettings {
+    pub const PER_SOURCE: u32 = 2_000;
+    pub const IN_ALL: u32 = 100_000;
+    pub const CONNECTIONS: usize = 256;
+    pub const IDLE: Duration = Duration::from_mins(1);
+
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
             plain: Plain::default(),
-            per_source: 2_000,
-            in_all: 100_000,
-            connections: 256,
-            idle: Duration::from_mins(1),
+            per_source: Self::PER_SOURCE,
+            in_all: Self::IN_ALL,
+            connections: Self::CONNECTIONS,
+            idle: Self::IDLE,
         }
     }
 }
@@ -58,10 +64,10 @@ impl EchoSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plain {
     Refused,
-    /// Not to ports where servers listen that answer anything: below 1024, 1900, 5353, 11211, and this server's own.
+    /// One a second to each source, after ten at once: enough for a person's test, too little for a loop to live on.
     #[default]
     Guarded,
-    /// To every port. For closed networks.
+    /// Like marked ones, and both also to the ports where servers listen that answer anything. For closed networks.
     Allowed,
 }
 
@@ -82,8 +88,11 @@ pub struct EchoCounters {
     pub answered: AtomicU64,
     /// Datagrams that were replies already, or marked and malformed.
     pub not_requests: AtomicU64,
-    /// Plain datagrams refused for their source port, or altogether.
+    /// Plain datagrams where these are refused.
     pub plain_refused: AtomicU64,
+    /// Datagrams from ports where servers listen that answer anything: below 1024, 1900, 5353, 7007, 11211, this
+    /// server's own, and 0.
+    pub partners_refused: AtomicU64,
     /// Datagrams to a multicast or broadcast address.
     pub not_to_us: AtomicU64,
     /// Datagrams beyond a rate limit.
@@ -98,12 +107,13 @@ pub struct EchoCounters {
 
 impl EchoCounters {
     /// Names and values, for metrics.
-    pub fn all(&self) -> [(&'static str, u64); 9] {
+    pub fn all(&self) -> [(&'static str, u64); 10] {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("answered", get(&self.answered)),
             ("not_requests", get(&self.not_requests)),
             ("plain_refused", get(&self.plain_refused)),
+            ("partners_refused", get(&self.partners_refused)),
             ("not_to_us", get(&self.not_to_us)),
             ("limited", get(&self.limited)),
             ("send_errors", get(&self.send_errors)),
@@ -114,13 +124,47 @@ impl EchoCounters {
     }
 }
 
+/// The counters of what was not done, and what their numbers are numbers of.
+const REFUSALS: [(&str, &str); 7] = [
+    ("limited", "beyond the rate limits"),
+    ("not_requests", "that are no requests"),
+    ("plain_refused", "without Lapwing's mark"),
+    ("partners_refused", "from ports where other servers answer"),
+    ("not_to_us", "to a broadcast or multicast address"),
+    ("send_errors", "whose answer could not be sent"),
+    ("connections_refused", "connections too many"),
+];
+
+/// What was refused, told once.
+#[derive(Debug, Default)]
+pub struct Refusals([u64; REFUSALS.len()]);
+
+impl Refusals {
+    /// What was refused since the last call, by reason: "12 beyond the rate limits, 3 that are no requests".
+    pub fn news(&mut self, counters: &EchoCounters) -> Option<String> {
+        let all = counters.all();
+        let mut news = Vec::new();
+        for (told, (name, text)) in self.0.iter_mut().zip(REFUSALS) {
+            let so_far = all
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map_or(0, |(_, value)| *value);
+            if so_far > *told {
+                news.push(format!("{} {text}", so_far - *told));
+            }
+            *told = so_far;
+        }
+        (!news.is_empty()).then(|| news.join(", "))
+    }
+}
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A server that listens, and answers once it is [served](EchoServer::serve).
 pub struct EchoServer {
-    udp: UdpSocket,
+    udp: udp::Door,
     tcp: TcpListener,
     address: SocketAddr,
     settings: EchoSettings,
@@ -143,7 +187,7 @@ impl EchoServer {
                 source,
             })?;
             tries -= 1;
-            match udp::bind(address) {
+            match udp::Door::bind(address) {
                 Ok(udp) => {
                     let counters = Arc::default();
                     return Ok(Self {
@@ -176,21 +220,33 @@ impl EchoServer {
         Arc::clone(&self.counters)
     }
 
-    /// Answers until `stop` is ready; then closes the sockets and every connection.
+    /// Answers until `stop` is ready; then closes the sockets and every connection. Dropping the future does, too.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
-        let datagrams = udp::serve(
-            &self.udp,
-            self.address.port(),
-            &self.settings,
-            &*self.clock,
-            &self.counters,
-        );
-        let streams = tcp::serve(&self.tcp, &self.settings, &self.counters);
+        let door = Arc::new(self.udp);
+        let _closing = Closing(Arc::clone(&door));
+        let port = self.address.port();
+        let (settings, clock, counters) = (self.settings.clone(), self.clock, Arc::clone(&self.counters));
+        let served = Arc::clone(&door);
+        // A thread of its own: it sleeps in the kernel, not in the runtime, and a flood takes nothing from others.
+        let mut datagrams =
+            tokio::task::spawn_blocking(move || udp::serve(&served, port, &settings, &*clock, &counters));
         tokio::select! {
             () = stop => {}
-            () = datagrams => {}
-            () = streams => {}
+            () = tcp::serve(&self.tcp, &self.settings, &self.counters) => {}
+            // It ends before it is told to only by a bug.
+            _ = &mut datagrams => return,
         }
+        door.close();
+        drop(datagrams.await);
+    }
+}
+
+/// Ends the thread when the server is dropped.
+struct Closing(Arc<udp::Door>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -4,3 +4,5 @@
 //! talk to itself.
 
 pub mod echo;
+pub mod heartbeat;
+pub mod sensor;

@@ -13,10 +13,18 @@ use lapwing_core::time::Mono;
 const SOURCES: usize = 65_536;
 /// Sessions whose datagrams are counted; further ones are answered without a count.
 const SESSIONS: usize = 65_536;
-/// A session without a datagram for so long is forgotten.
+/// A session without a datagram for so long is forgotten when another needs its place.
 const SESSION_IDLE: Duration = Duration::from_mins(1);
 /// How often a full table is searched for what can go.
 const SWEEP: Duration = Duration::from_secs(1);
+
+const SECOND: u64 = 1_000_000_000;
+/// Plain datagrams that are guarded: one a second from each source, after so many at once. Between two servers that
+/// answer each other this lets no datagram live long whose round trip is shorter than a second.
+const SLOWLY: Rate = Rate {
+    each: SECOND,
+    burst: 10 * SECOND,
+};
 
 /// A table that takes no new entries when it is full of ones still needed.
 struct Bounded<K, V> {
@@ -42,28 +50,45 @@ impl<K: Eq + Hash, V> Bounded<K, V> {
         new: impl FnOnce() -> V,
         needed: impl Fn(&V) -> bool,
     ) -> Option<&mut V> {
-        let full = self.entries.len() >= self.limit && !self.entries.contains_key(&key);
-        if full && self.swept.is_none_or(|at| now.since(at) >= SWEEP) {
-            self.swept = Some(now);
-            self.entries.retain(|_, value| needed(value));
-        }
         if self.entries.len() < self.limit {
             return Some(self.entries.entry(key).or_insert_with(new));
+        }
+        if !self.entries.contains_key(&key) && self.swept.is_none_or(|at| now.since(at) >= SWEEP) {
+            self.swept = Some(now);
+            self.entries.retain(|_, value| needed(value));
+            if self.entries.len() < self.limit {
+                return Some(self.entries.entry(key).or_insert_with(new));
+            }
         }
         self.entries.get_mut(&key)
     }
 }
 
-/// A token bucket of one second's allowance, kept as the moment when it will be full again.
+/// What a bucket gains and holds, in the time that it takes to gain it, ns.
+#[derive(Clone, Copy)]
+struct Rate {
+    each: u64,
+    burst: u64,
+}
+
+impl Rate {
+    /// So many a second, and a second's worth at once.
+    fn a_second(rate: u32) -> Self {
+        Self {
+            each: SECOND.div_ceil(u64::from(rate).max(1)),
+            burst: if rate == 0 { 0 } else { SECOND },
+        }
+    }
+}
+
+/// A bucket of tokens, kept as the moment when it will be full again, in ns of the monotonic clock (GCRA, ITU-T I.371).
 #[derive(Clone, Copy, Default)]
-struct Bucket(Mono);
+struct Bucket(u64);
 
 impl Bucket {
-    /// Takes one token of a bucket that gains `rate` a second.
-    fn take(&mut self, now: Mono, rate: u32) -> bool {
-        let full = self.0.max(now);
-        let after = full + Duration::from_secs(1) / rate.max(1);
-        let fits = rate > 0 && after.since(now) <= Duration::from_secs(1);
+    fn take(&mut self, now: u64, rate: Rate) -> bool {
+        let after = self.0.max(now).saturating_add(rate.each);
+        let fits = after - now <= rate.burst;
         if fits {
             self.0 = after;
         }
@@ -72,32 +97,49 @@ impl Bucket {
 }
 
 /// Limits of each source and of all together.
-pub(super) struct Limits {
-    per_source: u32,
-    in_all: u32,
+pub struct Limits {
+    per_source: Rate,
+    in_all: Rate,
     sources: Bounded<u128, Bucket>,
     others: Bucket,
+    /// Sources of plain datagrams that are guarded.
+    slow: Bounded<u128, Bucket>,
     all: Bucket,
 }
 
 impl Limits {
-    pub(super) fn new(per_source: u32, in_all: u32) -> Self {
+    pub fn new(per_source: u32, in_all: u32) -> Self {
         Self {
-            per_source,
-            in_all,
+            per_source: Rate::a_second(per_source),
+            in_all: Rate::a_second(in_all),
             sources: Bounded::new(SOURCES),
             others: Bucket::default(),
+            slow: Bounded::new(SOURCES),
             all: Bucket::default(),
         }
     }
 
     /// True when a datagram of `source` may be answered.
-    pub(super) fn allow(&mut self, source: IpAddr, now: Mono) -> bool {
+    pub fn allow(&mut self, source: IpAddr, now: Mono) -> bool {
+        let ns = nanos(now);
         let own = self
             .sources
-            .get(network(source), now, Bucket::default, |bucket| bucket.0 > now);
-        own.unwrap_or(&mut self.others).take(now, self.per_source) && self.all.take(now, self.in_all)
+            .get(network(source), now, Bucket::default, |bucket| bucket.0 > ns);
+        own.unwrap_or(&mut self.others).take(ns, self.per_source) && self.all.take(ns, self.in_all)
     }
+
+    /// As [`Limits::allow`], and also no more than [`SLOWLY`]. Where there is no room to count, there is no answer.
+    pub(super) fn allow_slowly(&mut self, source: IpAddr, now: Mono) -> bool {
+        let ns = nanos(now);
+        let own = self
+            .slow
+            .get(network(source), now, Bucket::default, |bucket| bucket.0 > ns);
+        own.is_some_and(|bucket| bucket.take(ns, SLOWLY)) && self.allow(source, now)
+    }
+}
+
+fn nanos(at: Mono) -> u64 {
+    at.0.saturating_mul(1000)
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address: what one source is taken to be.
@@ -117,20 +159,20 @@ impl Sessions {
         Self(Bounded::new(SESSIONS))
     }
 
-    /// Counts a datagram; gives the number received so far, 0 when the session is not counted.
+    /// Counts a datagram; gives the number received so far, 0 when the session is not counted. After the highest
+    /// number it begins again with 1.
     pub(super) fn count(&mut self, source: SocketAddr, cookie: u64, now: Mono) -> u32 {
         let needed = |session: &(u32, Mono)| now.since(session.1) < SESSION_IDLE;
         match self.0.get((source, cookie), now, || (0, now), needed) {
             Some((count, last)) => {
                 *last = now;
-                *count = count.saturating_add(1);
+                *count = count.checked_add(1).unwrap_or(1);
                 *count
             }
             None => 0,
         }
     }
 }
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -155,6 +197,36 @@ mod tests {
             "no more after a pause"
         );
         assert!(!Limits::new(0, 10).allow(source(1), at(0)));
+    }
+
+    #[test]
+    fn rates_are_kept_to_the_datagram() {
+        for rate in [7, 150_000, 333_333] {
+            let mut limits = Limits::new(rate, u32::MAX);
+            let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            // As many as are let through in two seconds, asked twice as often as the rate: a burst, and what was gained.
+            let step = Duration::from_secs(1) / (2 * rate);
+            let allowed = (0..4 * rate)
+                .filter(|n| limits.allow(source, Mono((step * *n).as_micros() as u64)))
+                .count();
+            let (least, most) = (3 * rate as usize - rate as usize / 100 - 1, 3 * rate as usize);
+            assert!((least..=most).contains(&allowed), "{rate}: {allowed}");
+        }
+    }
+
+    #[test]
+    fn slowly_is_one_a_second_after_ten() {
+        let mut limits = Limits::new(1000, 1000);
+        let source = |n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        assert_eq!(
+            (0..50).filter(|_| limits.allow_slowly(source(1), at(0))).count(),
+            10
+        );
+        assert!(limits.allow_slowly(source(2), at(0)));
+        assert!(!limits.allow_slowly(source(1), at(999)));
+        assert!(limits.allow_slowly(source(1), at(1000)));
+        assert!(limits.allow(source(1), at(1000)), "others are not slowed down");
+        assert!(!Limits::new(0, 10).allow_slowly(source(1), at(0)));
     }
 
     #[test]

@@ -1,97 +1,127 @@
-//! The UDP half of the echo server. Answers come from the address that was asked.
+//! The UDP half of the echo server: a thread of its own, which reads what has come in batches and answers from the
+//! address that was asked. Never answers with more bytes than came, nor a reply.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     os::fd::AsRawFd,
-    sync::atomic::AtomicU64,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 
-use lapwing_core::time::Clock;
-use lapwing_wire::echo::{Stamp, answer, is_marked};
+use lapwing_core::time::{Clock, Now};
+use lapwing_wire::echo::{DEFAULT_PORT, Datagram, Stamp, answer, is_marked};
 use nix::{
+    cmsg_space,
     errno::Errno,
     libc,
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg,
-        sendmsg, setsockopt, sockopt,
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrLike,
+        SockaddrStorage, recvmmsg, sendmsg, setsockopt, sockopt,
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
     EchoCounters, EchoSettings, Plain, count,
     limit::{Limits, Sessions},
 };
 
-/// Longest datagram, and so longest answer.
-const BUFFER: usize = 65_536;
-/// Datagrams answered before other tasks have their turn.
-const TURN: usize = 64;
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Datagrams read with one call.
+const BATCH: usize = 64;
+/// Room for the longest datagram (65,535 bytes), and a little more: rooms of a power of two would all share the same
+/// few lines of the processor's cache.
+const ROOM: usize = 65_536 + 256;
+const BUFFER: usize = 4 << 20;
+/// How long the thread may sleep when the word that it shall end does not wake it.
+const SLEEP: Duration = Duration::from_secs(1);
+/// After an error that may last, so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(10);
 
-pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM.nonblocking(),
-        Some(Protocol::UDP),
-    )?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    if address.is_ipv6() {
-        // [::] takes IPv4 as well, whose destination comes mapped in the same control message.
-        socket.set_only_v6(false)?;
-        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-    } else {
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-    }
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+/// The socket, and whether it is to be served any longer.
+pub(super) struct Door {
+    socket: Socket,
+    closed: AtomicBool,
 }
 
-/// Answers datagrams; never ends.
-pub(super) async fn serve(
-    socket: &UdpSocket,
+impl Door {
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM.cloexec(),
+            Some(Protocol::UDP),
+        )?;
+        socket.set_recv_buffer_size(BUFFER)?;
+        socket.set_send_buffer_size(BUFFER)?;
+        socket.set_read_timeout(Some(SLEEP))?;
+        if address.is_ipv6() {
+            // [::] takes IPv4 as well, whose destination comes mapped in the same control message.
+            socket.set_only_v6(false)?;
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(Self {
+            socket,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends [`serve`], soon.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        // A socket without a peer gives an error (ENOTCONN), and Linux wakes its reader all the same.
+        drop(self.socket.shutdown(Shutdown::Read));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// Answers datagrams, on the calling thread, until the door is closed.
+pub(super) fn serve(
+    door: &Door,
     port: u16,
     settings: &EchoSettings,
     clock: &dyn Clock,
     counters: &EchoCounters,
 ) {
-    let mut desk = Desk {
-        port,
-        plain: settings.plain,
-        limits: Limits::new(settings.per_source, settings.in_all),
-        sessions: Sessions::new(),
-    };
-    let mut buffer = vec![0; BUFFER];
+    let mut desk = Desk::new(port, settings);
+    let mut memory = vec![0; BATCH * ROOM];
+    let mut headers = headers();
+    let mut arrived = Vec::with_capacity(BATCH);
     loop {
-        for _ in 0..TURN {
-            let Ok(arrived) = socket
-                .async_io(Interest::READABLE, || receive(socket, &mut buffer))
-                .await
-            else {
-                // Errors of earlier answers (ICMP) arrive here; they concern nobody.
-                continue;
-            };
+        arrived.clear();
+        let received = receive(&door.socket, &mut memory, &mut headers, &mut arrived, door);
+        if door.is_closed() {
+            return;
+        }
+        match received {
+            Ok(()) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) => continue,
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+        let now = clock.now();
+        for (arrived, room) in arrived.iter().zip(memory.chunks_exact_mut(ROOM)) {
             let Some(arrived) = arrived else {
                 count(&counters.not_to_us);
                 continue;
             };
-            let datagram = &mut buffer[..arrived.len];
-            match desk.decide(datagram, arrived.from, clock) {
-                Ok(()) => {
-                    // An answer that does not fit the send buffer is a lost datagram.
-                    let sent = send(socket, datagram, &arrived);
-                    count(if sent.is_ok() {
-                        &counters.answered
-                    } else {
-                        &counters.send_errors
-                    });
-                }
-                Err(refused) => count(refused.counter(counters)),
-            }
+            let datagram = &mut room[..arrived.len];
+            let counter = match desk.decide(datagram, arrived.from, now) {
+                Err(refused) => refused.counter(counters),
+                Ok(()) if send(&door.socket, datagram, arrived).is_ok() => &counters.answered,
+                // What does not fit the send buffer is a lost datagram.
+                Ok(()) => &counters.send_errors,
+            };
+            count(counter);
         }
-        tokio::task::yield_now().await;
+        if arrived.iter().flatten().any(|arrived| arrived.to.is_none()) {
+            // A header that came back short of its destination stays short: recvmmsg(2) takes the length from it.
+            headers = self::headers();
+        }
     }
 }
 
@@ -107,6 +137,7 @@ struct Desk {
 enum Refused {
     NotARequest,
     Plain,
+    Partner,
     Limited,
 }
 
@@ -115,47 +146,56 @@ impl Refused {
         match self {
             Self::NotARequest => &counters.not_requests,
             Self::Plain => &counters.plain_refused,
+            Self::Partner => &counters.partners_refused,
             Self::Limited => &counters.limited,
         }
     }
 }
 
 impl Desk {
+    fn new(port: u16, settings: &EchoSettings) -> Self {
+        Self {
+            port,
+            plain: settings.plain,
+            limits: Limits::new(settings.per_source, settings.in_all),
+            sessions: Sessions::new(),
+        }
+    }
+
     /// Turns a request into its answer, in place, or says why there is none. What a limit refuses is not counted as
     /// received either: to the sender it is lost on its way.
-    fn decide(&mut self, datagram: &mut [u8], from: SocketAddr, clock: &dyn Clock) -> Result<(), Refused> {
-        let now = clock.now();
-        if !is_marked(datagram) {
-            let guarded = from.port() < 1024 || [1900, 5353, 11_211, self.port].contains(&from.port());
-            let refused = self.plain == Plain::Refused || self.plain == Plain::Guarded && guarded;
-            if refused || from.port() == 0 {
-                return Err(Refused::Plain);
-            }
-            return if self.limits.allow(from.ip(), now.mono) {
-                Ok(())
-            } else {
-                Err(Refused::Limited)
-            };
+    fn decide(&mut self, datagram: &mut [u8], from: SocketAddr, now: Now) -> Result<(), Refused> {
+        if from.port() == 0 || self.plain != Plain::Allowed && self.is_partner(from.port()) {
+            return Err(Refused::Partner);
         }
-        let request = match lapwing_wire::echo::Datagram::parse(datagram) {
-            Ok(lapwing_wire::echo::Datagram::Request(request)) if from.port() != 0 => request,
-            _ => return Err(Refused::NotARequest),
+        if !is_marked(datagram) {
+            let allowed = match self.plain {
+                Plain::Refused => return Err(Refused::Plain),
+                Plain::Guarded => self.limits.allow_slowly(from.ip(), now.mono),
+                Plain::Allowed => self.limits.allow(from.ip(), now.mono),
+            };
+            return allowed.then_some(()).ok_or(Refused::Limited);
+        }
+        let Ok(Datagram::Request(request)) = Datagram::parse(datagram) else {
+            return Err(Refused::NotARequest);
         };
         if !self.limits.allow(from.ip(), now.mono) {
             return Err(Refused::Limited);
         }
         let received = self.sessions.count(from, request.cookie, now.mono);
-        let stamped = answer(
-            datagram,
-            Stamp {
-                received,
-                at: now.wall.0,
-            },
-        );
+        let at = now.wall.0;
+        let stamped = answer(datagram, Stamp { received, at });
         stamped.map(drop).map_err(|_| Refused::NotARequest)
+    }
+
+    /// Ports where servers listen that answer anything, with more than they got (chargen, DNS, NTP, SSDP, mDNS,
+    /// memcached) or for ever (other echo servers). No system gives them to a client.
+    fn is_partner(&self, port: u16) -> bool {
+        port < 1024 || [1900, 5353, 11_211, DEFAULT_PORT, self.port].contains(&port)
     }
 }
 
+/// A datagram that may be answered.
 struct Arrived {
     len: usize,
     from: SocketAddr,
@@ -165,17 +205,41 @@ struct Arrived {
     interface: u32,
 }
 
-/// Reads one datagram. None when it was sent to a multicast or broadcast address, or its source cannot be answered.
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Arrived>> {
-    let mut control = [0; 256];
-    let mut slices = [IoSliceMut::new(buffer)];
-    let fd = socket.as_raw_fd();
-    let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let Some((peer, from)) = message.address.and_then(|peer| Some((peer, source(&peer)?))) else {
-        return Ok(None);
-    };
+fn headers() -> MultiHeaders<SockaddrStorage> {
+    MultiHeaders::preallocate(BATCH, Some(cmsg_space!(libc::in6_pktinfo)))
+}
+
+/// Waits for a datagram, and takes those that have come with it, each into its room of `memory`. None stands for one
+/// that was sent to a multicast or broadcast address, or whose source cannot be answered.
+fn receive(
+    socket: &Socket,
+    memory: &mut [u8],
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    arrived: &mut Vec<Option<Arrived>>,
+    door: &Door,
+) -> Result<(), Errno> {
+    let mut rooms: Vec<[IoSliceMut<'_>; 1]> = memory
+        .chunks_exact_mut(ROOM)
+        .map(|room| [IoSliceMut::new(room)])
+        .collect();
+    let messages = recvmmsg(
+        socket.as_raw_fd(),
+        headers,
+        rooms.iter_mut(),
+        MsgFlags::MSG_WAITFORONE,
+        None,
+    )?;
+    // What a closed socket gives has no source to be read.
+    if !door.is_closed() {
+        arrived.extend(messages.map(|message| read(&message)));
+    }
+    Ok(())
+}
+
+fn read(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Arrived> {
+    let (peer, from) = message.address.and_then(|peer| Some((peer, source(&peer)?)))?;
     let (mut to, mut interface, mut ours) = (None, 0, true);
-    for control in message.cmsgs()? {
+    for control in message.cmsgs().into_iter().flatten() {
         match control {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 let header = IpAddr::V4(u32::from_be(info.ipi_addr.s_addr).into());
@@ -199,7 +263,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Arrived>>
         to,
         interface,
     };
-    Ok((ours && !from.ip().is_multicast() && !from.ip().is_unspecified()).then_some(arrived))
+    (ours && !from.ip().is_multicast() && !from.ip().is_unspecified()).then_some(arrived)
 }
 
 /// The broadcast addresses of subnets come to a mapped socket without a sign of it; the kernel refuses to send from
@@ -220,9 +284,8 @@ fn source(peer: &SockaddrStorage) -> Option<SocketAddr> {
     }
 }
 
-fn send(socket: &UdpSocket, bytes: &[u8], arrived: &Arrived) -> Result<usize, Errno> {
+fn send(socket: &Socket, bytes: &[u8], arrived: &Arrived) -> Result<usize, Errno> {
     let slices = [IoSlice::new(bytes)];
-    let (fd, peer) = (socket.as_raw_fd(), Some(&arrived.peer));
     let (v4, v6);
     let control = match arrived.to {
         Some(IpAddr::V4(to)) => {
@@ -234,7 +297,7 @@ fn send(socket: &UdpSocket, bytes: &[u8], arrived: &Arrived) -> Result<usize, Er
                 ipi_spec_dst: address,
                 ipi_addr: address,
             };
-            vec![ControlMessage::Ipv4PacketInfo(&v4)]
+            Some(ControlMessage::Ipv4PacketInfo(&v4))
         }
         Some(IpAddr::V6(to)) => {
             // A link-local address is one only together with its interface.
@@ -247,147 +310,165 @@ fn send(socket: &UdpSocket, bytes: &[u8], arrived: &Arrived) -> Result<usize, Er
                 ipi6_addr: libc::in6_addr { s6_addr: to.octets() },
                 ipi6_ifindex: index,
             };
-            vec![ControlMessage::Ipv6PacketInfo(&v6)]
+            Some(ControlMessage::Ipv6PacketInfo(&v6))
         }
-        None => Vec::new(),
+        None => None,
     };
-    sendmsg(fd, &slices, &control, MsgFlags::MSG_DONTWAIT, peer)
+    sendmsg(
+        socket.as_raw_fd(),
+        &slices,
+        control.as_slice(),
+        MsgFlags::MSG_DONTWAIT,
+        Some(&arrived.peer),
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use lapwing_core::time::{Mono, Now, Wall};
-    use lapwing_wire::echo::{Datagram, Request};
+    use lapwing_core::time::{Mono, Wall};
+    use lapwing_wire::echo::Request;
 
     use super::*;
 
-    #[derive(Default)]
-    struct Hand(Mutex<u64>);
-
-    impl Clock for Hand {
-        fn now(&self) -> Now {
-            let now = *self.0.lock().unwrap();
-            Now {
-                wall: Wall(now as i64 + 7),
-                mono: Mono(now),
-            }
+    /// The wall clock is 7 µs ahead.
+    fn at(us: u64) -> Now {
+        Now {
+            wall: Wall(us as i64 + 7),
+            mono: Mono(us),
         }
     }
 
     fn desk(plain: Plain) -> Desk {
-        Desk {
-            port: 7007,
+        let settings = EchoSettings {
             plain,
-            limits: Limits::new(5, 1000),
-            sessions: Sessions::new(),
-        }
+            per_source: 5,
+            in_all: 1000,
+            ..EchoSettings::new(([0, 0, 0, 0], 7008).into())
+        };
+        Desk::new(7008, &settings)
     }
 
     fn from(port: u16) -> SocketAddr {
         SocketAddr::new([10, 0, 0, 1].into(), port)
     }
 
-    fn request(seq: u32) -> Vec<u8> {
+    const REQUEST: Request = Request {
+        cookie: 1,
+        seq: 3,
+        sent: 2,
+    };
+
+    fn request() -> Vec<u8> {
         let mut bytes = vec![0; 64];
-        Request {
-            cookie: 1,
-            seq,
-            sent: 2,
-        }
-        .write(&mut bytes)
-        .unwrap();
+        REQUEST.write(&mut bytes).unwrap();
         bytes
     }
 
     #[test]
     fn requests_are_stamped_and_replies_dropped() {
-        let clock = Hand::default();
-        let mut desk = desk(Plain::Guarded);
-        for seq in 0..2 {
-            let mut bytes = request(seq);
+        let mut desk = desk(Plain::Refused);
+        for received in 1..=2 {
+            let mut bytes = request();
+            assert_eq!(desk.decide(&mut bytes, from(5000), at(0)), Ok(()));
+            let stamp = Stamp { received, at: 7 };
+            assert_eq!(Datagram::parse(&bytes), Ok(Datagram::Reply(REQUEST, stamp)));
+            let reply = bytes.clone();
             assert_eq!(
-                desk.decide(&mut bytes, from(53), &clock),
-                Ok(()),
-                "the mark makes any port safe"
+                desk.decide(&mut bytes, from(5000), at(0)),
+                Err(Refused::NotARequest)
             );
-            let stamp = Stamp {
-                received: seq + 1,
-                at: 7,
-            };
-            assert_eq!(
-                Datagram::parse(&bytes),
-                Ok(Datagram::Reply(
-                    Request {
-                        cookie: 1,
-                        seq,
-                        sent: 2
-                    },
-                    stamp
-                ))
-            );
-            assert_eq!(
-                desk.decide(&mut bytes, from(5000), &clock),
-                Err(Refused::NotARequest),
-                "a reply"
-            );
+            assert_eq!(bytes, reply);
         }
-        let mut bad_version = request(0);
+        let mut bad_version = request();
         bad_version[4] = 9;
-        for mut bytes in [request(0)[..39].to_vec(), bad_version] {
+        for mut bytes in [request()[..39].to_vec(), bad_version] {
             assert_eq!(
-                desk.decide(&mut bytes, from(5000), &clock),
+                desk.decide(&mut bytes, from(5000), at(0)),
                 Err(Refused::NotARequest)
             );
         }
-        assert_eq!(
-            desk.decide(&mut request(0), from(0), &clock),
-            Err(Refused::NotARequest)
-        );
     }
 
     #[test]
-    fn plain_datagrams_and_their_ports() {
-        let clock = Hand::default();
-        for (plain, port, expected) in [
-            (Plain::Guarded, 5000, Ok(())),
-            (Plain::Guarded, 1024, Ok(())),
-            (Plain::Guarded, 7, Err(Refused::Plain)),
-            (Plain::Guarded, 1023, Err(Refused::Plain)),
-            (Plain::Guarded, 1900, Err(Refused::Plain)),
-            (Plain::Guarded, 5353, Err(Refused::Plain)),
-            (Plain::Guarded, 11_211, Err(Refused::Plain)),
-            (Plain::Guarded, 7007, Err(Refused::Plain)),
-            (Plain::Refused, 5000, Err(Refused::Plain)),
-            (Plain::Allowed, 7, Ok(())),
-            (Plain::Allowed, 0, Err(Refused::Plain)),
+    fn partners_for_loops_and_reflection_are_refused_whatever_they_send() {
+        for (port, partner) in [
+            (7, true),
+            (53, true),
+            (1023, true),
+            (1024, false),
+            (1900, true),
+            (5000, false),
+            (5353, true),
+            (7006, false),
+            (7007, true), // other servers like this one
+            (7008, true), // itself
+            (11_211, true),
+            (65_535, false),
         ] {
-            let mut bytes = b"hello".to_vec();
-            assert_eq!(
-                desk(plain).decide(&mut bytes, from(port), &clock),
-                expected,
-                "{plain:?} {port}"
-            );
-            assert_eq!(bytes, b"hello");
+            for bytes in [request(), b"hello".to_vec()] {
+                let decided = |plain| desk(plain).decide(&mut bytes.clone(), from(port), at(0));
+                let expected = if partner { Err(Refused::Partner) } else { Ok(()) };
+                assert_eq!(decided(Plain::Guarded), expected, "{port}");
+                assert_eq!(decided(Plain::Allowed), Ok(()), "{port}");
+            }
         }
+        for plain in [Plain::Refused, Plain::Guarded, Plain::Allowed] {
+            assert_eq!(
+                desk(plain).decide(&mut request(), from(0), at(0)),
+                Err(Refused::Partner)
+            );
+        }
+    }
+
+    #[test]
+    fn plain_datagrams_are_refused_or_come_back_as_they_are() {
+        for (plain, expected) in [
+            (Plain::Refused, Err(Refused::Plain)),
+            (Plain::Guarded, Ok(())),
+            (Plain::Allowed, Ok(())),
+        ] {
+            for text in ["hello", ""] {
+                let mut bytes = text.as_bytes().to_vec();
+                assert_eq!(desk(plain).decide(&mut bytes, from(5000), at(0)), expected);
+                assert_eq!(bytes, text.as_bytes());
+            }
+        }
+    }
+
+    /// Whoever forges one datagram from one of two servers to the other has them talk to each other, until a limit
+    /// takes that datagram away.
+    #[test]
+    fn two_servers_that_are_set_on_each_other_fall_silent() {
+        let (a, b) = (
+            SocketAddr::from(([10, 0, 0, 1], 7008)),
+            SocketAddr::from(([10, 0, 0, 2], 7009)),
+        );
+        let server = |port| Desk::new(port, &EchoSettings::new(SocketAddr::from(([0, 0, 0, 0], port))));
+        let mut servers = [(server(7008), b), (server(7009), a)];
+        let mut datagram = b"for ever?".to_vec();
+        // A tenth of a second each way.
+        let answers = (0..10_000u64)
+            .take_while(|n| {
+                let (desk, from) = &mut servers[(*n % 2) as usize];
+                desk.decide(&mut datagram, *from, at(n * 100_000)).is_ok()
+            })
+            .count();
+        assert!(answers < 50, "{answers}");
     }
 
     #[test]
     fn what_is_limited_is_not_counted() {
-        let clock = Hand::default();
         let mut desk = desk(Plain::Guarded);
         let answered = (0..9)
-            .filter(|seq| desk.decide(&mut request(*seq), from(5000), &clock).is_ok())
+            .filter(|_| desk.decide(&mut request(), from(5000), at(0)).is_ok())
             .count();
         assert_eq!(answered, 5);
         assert_eq!(
-            desk.decide(&mut request(9), from(5000), &clock),
+            desk.decide(&mut request(), from(5000), at(0)),
             Err(Refused::Limited)
         );
-        *clock.0.lock().unwrap() = 1_000_000;
-        let mut bytes = request(10);
-        desk.decide(&mut bytes, from(5000), &clock).unwrap();
+        let mut bytes = request();
+        desk.decide(&mut bytes, from(5000), at(1_000_000)).unwrap();
         assert!(matches!(
             Datagram::parse(&bytes),
             Ok(Datagram::Reply(_, Stamp { received: 6, .. }))
