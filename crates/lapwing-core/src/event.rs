@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    heartbeat::Verdict, id::Id, loss::LossChange, monitor::Series, observation::Reason, state::State,
-    time::Wall,
+    heartbeat::Verdict, id::Id, loss::LossChange, monitor::Series, mute::Mute, observation::Reason,
+    state::State, time::Wall,
 };
 
 /// What happened. The words are public: additive, never renamed.
@@ -28,10 +28,18 @@ pub enum EventKind {
     Offline,
     /// We can again.
     Online,
+    /// Somebody asked us not to watch it for a while.
+    Paused,
+    Resumed,
+    /// Somebody takes care of an outage.
+    Acknowledged,
+    /// Somebody asked us not to tell of it for a while.
+    Silenced,
+    Unsilenced,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Down,
         Self::Up,
         Self::Reminder,
@@ -41,6 +49,11 @@ impl EventKind {
         Self::Monitoring,
         Self::Offline,
         Self::Online,
+        Self::Paused,
+        Self::Resumed,
+        Self::Acknowledged,
+        Self::Silenced,
+        Self::Unsilenced,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -54,7 +67,25 @@ impl EventKind {
             Self::Monitoring => "monitoring",
             Self::Offline => "offline",
             Self::Online => "online",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Acknowledged => "acknowledged",
+            Self::Silenced => "silenced",
+            Self::Unsilenced => "unsilenced",
         }
+    }
+
+    /// True for what everybody wants to hear who has not said otherwise: not what people did themselves.
+    pub fn is_news(self) -> bool {
+        !matches!(
+            self,
+            Self::Monitoring
+                | Self::Paused
+                | Self::Resumed
+                | Self::Acknowledged
+                | Self::Silenced
+                | Self::Unsilenced
+        )
     }
 
     pub fn parse(word: &str) -> Option<Self> {
@@ -87,6 +118,10 @@ pub struct Event {
     pub last_up: Option<Wall>,
     /// Of heartbeats: line or reboot.
     pub verdict: Option<Verdict>,
+    /// Who asked for a pause, silence or acknowledgement.
+    pub mute: Option<Mute>,
+    /// A silence holds: it is shown, and told to nobody.
+    pub withheld: bool,
     /// The message a person reads.
     pub text: String,
 }

@@ -9,6 +9,7 @@ use crate::{
     heartbeat::BeatStanding,
     loss::{LossChange, LossWindow},
     monitor::{DownRule, Policy, ResetFailures},
+    mute::{Mute, Mutes},
     observation::{Observation, Outcome, Reason, Requests},
     outage::{End, Outage},
     state::State,
@@ -55,6 +56,8 @@ pub struct Standing {
     pub known_since: Option<Wall>,
     /// What is remembered of beats; None but for heartbeats.
     pub beats: Option<Box<BeatStanding>>,
+    /// What somebody asked us to leave out.
+    pub mutes: Option<Box<Mutes>>,
 }
 
 /// Something worth telling.
@@ -68,6 +71,11 @@ pub enum Happening {
     Degraded,
     /// Since when and why it had been degraded.
     Cleared(Wall, Reason),
+    Paused(Mute),
+    Resumed,
+    Acknowledged(Mute),
+    Silenced(Mute),
+    Unsilenced,
 }
 
 /// What one step changed.
@@ -81,6 +89,8 @@ pub struct Step {
     /// The outage that began, changed or ended.
     pub outage: Option<Outage>,
     pub previous: State,
+    /// A silence holds: what happened is shown, and told to nobody.
+    pub withheld: bool,
 }
 
 impl Standing {
@@ -97,7 +107,9 @@ impl Standing {
         match self.effective() {
             State::Down => policy.recovery_interval,
             State::Failing => policy.retry_interval,
-            State::Pending | State::Up | State::Degraded | State::Inconclusive => policy.interval,
+            State::Pending | State::Up | State::Degraded | State::Inconclusive | State::Paused => {
+                policy.interval
+            }
         }
     }
 
@@ -113,6 +125,9 @@ impl Standing {
             ..Step::default()
         };
         self.seen = self.seen.max(Some(seen.at));
+        if self.is_paused() {
+            return step;
+        }
         self.hourly_reset(policy, seen.at, &mut step);
         match &seen.outcome {
             Outcome::Inconclusive(reason) => self.inconclusive(seen.at, reason, &mut step),
@@ -126,12 +141,16 @@ impl Standing {
         step
     }
 
-    /// Lets time pass: reminders, full hours, beats that are overdue.
+    /// Lets time pass: reminders, full hours, beats that are overdue, ends of pauses and silences.
     pub fn tick(&mut self, policy: &Policy, now: Wall) -> Step {
         let mut step = Step {
             previous: self.state,
             ..Step::default()
         };
+        self.mutes_over(now, &mut step);
+        if self.is_paused() {
+            return step;
+        }
         if policy.beats.is_some() {
             self.beat_tick(policy, now, &mut step);
         } else {
@@ -143,6 +162,15 @@ impl Standing {
 
     /// When [`Standing::tick`] has something to do, if nothing else happens before.
     pub fn next_tick(&self, policy: &Policy) -> Option<Wall> {
+        let state = if self.is_paused() {
+            None
+        } else {
+            self.next_of_state(policy)
+        };
+        [state, self.next_mute_end()].into_iter().flatten().min()
+    }
+
+    fn next_of_state(&self, policy: &Policy) -> Option<Wall> {
         if let (State::Down, Some(outage)) = (self.state, &self.outage) {
             return policy
                 .remind
@@ -335,6 +363,7 @@ impl Standing {
             reminded: policy.remind.iter().filter(|d| **d <= elapsed).count() as u32,
             end: None,
             verdict: None,
+            acknowledged: None,
         };
         step.outage = Some(outage.clone());
         step.happenings.push(Happening::Down);
@@ -468,8 +497,12 @@ impl Standing {
         if passed > outage.reminded {
             outage.reminded = passed;
             let last = passed as usize == policy.remind.len();
-            step.happenings
-                .push(Happening::Reminder(Reminder { n: passed, last }));
+            // Somebody takes care: whoever does need not be reminded.
+            let known = outage.acknowledged.as_ref().is_some_and(|ack| !ack.is_over(now));
+            if !known {
+                step.happenings
+                    .push(Happening::Reminder(Reminder { n: passed, last }));
+            }
             step.outage = Some(Outage::clone(outage));
             step.dirty = true;
         }

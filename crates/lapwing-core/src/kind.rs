@@ -5,6 +5,10 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{secret::Secret, time::parse_duration};
 
+mod heartbeat;
+
+pub use self::heartbeat::HEARTBEAT;
+
 /// Static description of a probe kind. The kind's own file holds it.
 #[derive(Debug)]
 pub struct KindInfo {
@@ -42,12 +46,14 @@ pub enum Address {
     HostPortPath { default: u16 },
     /// As `HostPortPath`, where the host may be missing: `dns:example.com` asks the system's resolver.
     OptionalHostPortPath { default: u16 },
+    /// No host but a name that we give, 1 to 32 characters of `[A-Za-z0-9._-]`: `heartbeat:home`.
+    Name,
 }
 
 impl Address {
     pub fn default_port(self) -> Option<u16> {
         match self {
-            Self::Host => None,
+            Self::Host | Self::Name => None,
             Self::HostPort { default } => default,
             Self::HostPortPath { default } | Self::OptionalHostPortPath { default } => Some(default),
         }
@@ -83,8 +89,12 @@ pub enum OptionType {
     Pairs,
     /// A path to a file.
     Path,
+    /// A path to a file that is written.
+    Output,
     /// A secret: text, `${ENV}` or `{ file = … }`; never shown.
     Secret,
+    /// A secret or a list of them, each `${ENV}` or `{ file = … }` and nothing else; never shown.
+    Secrets,
 }
 
 /// A fact that a kind reports.
@@ -374,6 +384,11 @@ impl<'a> OptionReader<'a> {
         self.errors.push(error);
     }
 
+    /// True while nothing is wrong with the option.
+    pub fn is_good(&self, name: &str) -> bool {
+        !self.errors.iter().any(|error| error.option == name)
+    }
+
     /// True when the option was given.
     pub fn has(&self, name: &str) -> bool {
         self.given.get(name).is_some()
@@ -394,6 +409,26 @@ impl<'a> OptionReader<'a> {
     /// A secret, as the reader of the configuration resolved it. Nothing of it stands in any error.
     pub fn secret(&mut self, name: &'static str) -> Option<Secret> {
         self.text(name).map(Secret::new)
+    }
+
+    /// As [`OptionReader::secret`], of one or several.
+    pub fn secrets(&mut self, name: &'static str) -> Vec<Secret> {
+        let given = match self.given.get(name) {
+            None => return Vec::new(),
+            Some(OptionValue::List(items)) => items.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        let text = |value: &OptionValue| match value {
+            OptionValue::Text(text) => Some(Secret::new(text.as_str())),
+            _ => None,
+        };
+        match given.iter().map(text).collect() {
+            Some(secrets) => secrets,
+            None => {
+                self.wrong(name, "a text or a list of texts");
+                Vec::new()
+            }
+        }
     }
 
     pub fn flag(&mut self, name: &'static str) -> bool {
@@ -538,7 +573,7 @@ impl<'a> OptionReader<'a> {
         let given = self.given.get(name).map(ToString::to_string).unwrap_or_default();
         let OptionInfo { example, ty, .. } = self.declared(name);
         // Headers hold tokens as often as not.
-        let hidden = matches!(ty, OptionType::Secret | OptionType::Pairs);
+        let hidden = matches!(ty, OptionType::Secret | OptionType::Secrets | OptionType::Pairs);
         let shown = if hidden {
             String::new()
         } else {

@@ -11,6 +11,7 @@ pub mod kind;
 pub mod lookout;
 pub mod loss;
 pub mod monitor;
+pub mod mute;
 pub mod notice;
 pub mod observation;
 pub mod outage;

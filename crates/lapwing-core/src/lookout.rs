@@ -9,10 +9,11 @@ mod entry;
 mod planning;
 mod slots;
 mod telling;
+mod wishes;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -28,6 +29,7 @@ use crate::{
     judge::{Standing, Step},
     loss::Share,
     monitor::{Plan, Series},
+    mute::{Mutes, Wish},
     observation::{Observation, Outcome, Reason},
     outage::Outage,
     outbox::{ChannelView, Delivery, Outbox, Receipt, Row, RowChange},
@@ -58,6 +60,12 @@ pub enum Input {
     },
     /// A plain beat of a source that belongs to no monitor: it is adopted, if the plan says so.
     Stranger { source: IpAddr, beat: Box<Beat> },
+    /// Somebody asks for something. `ticket` comes back in [`Effect::Heard`].
+    Wish {
+        series: Vec<Arc<str>>,
+        wish: Wish,
+        ticket: Option<u64>,
+    },
     /// Beats were lost on our side at some time from the first moment to now: silence in that time proves nothing.
     Deaf { from: Wall },
     /// The wall clock was set by so many microseconds.
@@ -86,7 +94,7 @@ pub enum Effect {
     },
     /// Store all of this at once, or nothing of it.
     Commit(Vec<Change>),
-    /// The beat with this ticket counts, and that is durable: its sender may be told.
+    /// The beat or wish with this ticket counts, and that is durable: whoever sent it may be told.
     Heard { ticket: u64 },
     /// Show it: log, live views.
     Announce(Arc<Event>),
@@ -181,6 +189,8 @@ pub struct SeriesView {
     /// Of heartbeats: what is remembered of beats, and when the next is due.
     pub beats: Option<Box<BeatStanding>>,
     pub due: Option<Wall>,
+    /// What somebody asked us to leave out.
+    pub mutes: Option<Box<Mutes>>,
 }
 
 /// Everything as the faces see it.
@@ -290,6 +300,7 @@ impl Lookout {
             Input::Slept { from } => self.slept(from, now),
             Input::Beat { series, beat, ticket } => self.beat(&series, &beat, ticket, now),
             Input::Stranger { source, beat } => self.stranger(source, &beat, now),
+            Input::Wish { series, wish, ticket } => self.wish(&series, &wish, ticket, now),
             Input::Deaf { from } => self.deaf(from, now),
             Input::Tick => {}
             Input::Stop => self.stop(now),
@@ -352,6 +363,15 @@ impl Lookout {
             .filter(|e| !e.is_passive())
             .map(|e| (Arc::clone(&e.series), e.standing.seen))
             .collect()
+    }
+
+    /// How many series are in each state.
+    pub fn count(&self) -> BTreeMap<State, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries.iter().flatten() {
+            *counts.entry(entry.standing.state).or_default() += 1;
+        }
+        counts
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -429,10 +449,11 @@ impl Lookout {
     }
 
     /// Turns what the judge said into changes and events.
-    fn apply(&mut self, slot: u32, step: Step, now: Now) {
-        let Some(entry) = self.entries[slot as usize].take() else {
+    fn apply(&mut self, slot: u32, mut step: Step, now: Now) {
+        let Some(mut entry) = self.entries[slot as usize].take() else {
             return;
         };
+        entry.standing.hold_back(&mut step);
         let key = &entry.series.key;
         if let Some(outage) = step.outage {
             self.out.changes.push(Change::Outage {
@@ -452,7 +473,8 @@ impl Lookout {
             self.out.changes.push(entry.stored());
         }
         for happening in step.happenings {
-            let event = self.describe(&entry, happening, step.previous, now);
+            let mut event = self.describe(&entry, happening, step.previous, now);
+            event.withheld = step.withheld;
             self.tell(event, Some(&entry.series));
         }
         self.entries[slot as usize] = Some(entry);
@@ -474,7 +496,7 @@ impl Lookout {
                 // After a stall of ours, beats may lie in the socket: they are heard first.
                 self.line.offline.is_none() && now.mono.since(at) < STALL
             } else {
-                entry.asked
+                entry.asked || entry.standing.is_paused()
             };
             if ticks
                 && entry
@@ -483,7 +505,11 @@ impl Lookout {
                     .is_some_and(|due| due <= now.wall)
             {
                 let before = entry.standing.interval(&entry.series.monitor.policy);
+                let paused = entry.standing.is_paused();
                 let step = entry.standing.tick(&entry.series.monitor.policy, now.wall);
+                if paused && !entry.standing.is_paused() {
+                    entry.next_slot = entry.first_slot(now.mono, 1);
+                }
                 if entry.standing.interval(&entry.series.monitor.policy) != before {
                     entry.reschedule(now.mono);
                 }

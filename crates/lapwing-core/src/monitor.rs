@@ -162,7 +162,7 @@ pub struct Series {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotifierPolicy {
     pub name: Arc<str>,
-    /// Events that it wants; None for all but `monitoring`.
+    /// Events that it wants; None for those that are news of the targets or of our line.
     pub on: Option<Vec<EventKind>>,
     /// At most so many messages in so much time.
     pub rate_limit: Option<(u32, Duration)>,
@@ -176,7 +176,7 @@ impl NotifierPolicy {
     pub fn wants(&self, event: EventKind) -> bool {
         match &self.on {
             Some(wanted) => wanted.contains(&event),
-            None => event != EventKind::Monitoring,
+            None => event.is_news(),
         }
     }
 }

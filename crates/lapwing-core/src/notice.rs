@@ -64,6 +64,11 @@ pub fn text(event: &Event, zone: &TimeZone) -> String {
             )
         }
         EventKind::Monitoring => format!("NOW MONITORING {name} ({target})."),
+        EventKind::Paused => format!("PAUSED {name}{}.", wish(event, zone)),
+        EventKind::Resumed => format!("RESUMED {name}."),
+        EventKind::Acknowledged => format!("ACKNOWLEDGED {name}, down since {since}{}.", wish(event, zone)),
+        EventKind::Silenced => format!("SILENCED {name}{}.", wish(event, zone)),
+        EventKind::Unsilenced => format!("TOLD AGAIN {name}: the silence is over."),
         EventKind::Offline => {
             format!(
                 "OFFLINE since {since}: this monitor cannot reach the network ({reason}). States are unknown until it can."
@@ -74,6 +79,24 @@ pub fn text(event: &Event, zone: &TimeZone) -> String {
             clock(event.at)
         ),
     }
+}
+
+/// ` by anna until 14:00:00: new disk`.
+fn wish(event: &Event, zone: &TimeZone) -> String {
+    let Some(mute) = &event.mute else {
+        return String::new();
+    };
+    let mut text = String::new();
+    if !mute.by.is_empty() {
+        text.push_str(&format!(" by {}", mute.by));
+    }
+    if let Some(until) = mute.until {
+        text.push_str(&format!(" until {}", clock(until, event.at, zone)));
+    }
+    if !mute.reason.is_empty() {
+        text.push_str(&format!(": {}", mute.reason));
+    }
+    text
 }
 
 fn loss(name: &str, change: Option<&LossChange>) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{heartbeat::Verdict, observation::Reason, time::Wall};
+use crate::{heartbeat::Verdict, mute::Mute, observation::Reason, time::Wall};
 
 /// An interval of `down` of one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Outage {
     pub end: Option<End>,
     /// Of heartbeats: line or reboot, once somebody spoke again.
     pub verdict: Option<Verdict>,
+    /// Somebody takes care of it.
+    pub acknowledged: Option<Box<Mute>>,
 }
 
 /// How an outage ended.

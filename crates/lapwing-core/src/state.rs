@@ -16,16 +16,19 @@ pub enum State {
     Down,
     /// We cannot ask it: our own fault.
     Inconclusive,
+    /// Somebody asked us not to ask it.
+    Paused,
 }
 
 impl State {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Up,
         Self::Degraded,
         Self::Failing,
         Self::Down,
         Self::Inconclusive,
+        Self::Paused,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -36,6 +39,7 @@ impl State {
             Self::Failing => "failing",
             Self::Down => "down",
             Self::Inconclusive => "inconclusive",
+            Self::Paused => "paused",
         }
     }
 
@@ -46,7 +50,7 @@ impl State {
 
     /// True where uptime cannot tell up from down.
     pub fn is_unknown(self) -> bool {
-        matches!(self, Self::Pending | Self::Inconclusive)
+        matches!(self, Self::Pending | Self::Inconclusive | Self::Paused)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::kind::{Address, KindInfo, OptionValue, Options, nearest};
 
 /// Most targets that one monitor may expand to.
 pub const MAX_TARGETS: usize = 1_048_576;
+/// Longest name of a target that has one of its own, in bytes: it fits the datagram of a heartbeat.
+const LONGEST_OWN_NAME: usize = 32;
 
 /// The host of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,10 +84,11 @@ pub struct Target {
     pub kind: &'static KindInfo,
     /// The scheme as written: `icmp` or `ping`.
     pub scheme: &'static str,
-    /// None only where the kind allows it (`dns:example.com`: the system's resolver).
+    /// None only where the kind allows it (`dns:example.com`: the system's resolver) or has a name of its own.
     pub host: Option<Host>,
     pub port: Option<u16>,
-    /// What follows host and port, with its `/`; for kinds that own their query, with the query too. Else empty.
+    /// What follows host and port, with its `/`; for kinds that own their query, with the query too; the name where
+    /// the kind has one. Else empty.
     pub path: String,
     /// Options from the query.
     pub options: Options,
@@ -134,6 +137,9 @@ impl Target {
             return Self::web(text, scheme, kind);
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if kind.address == Address::Name {
+            return Self::named(scheme, kind, rest.strip_prefix("//").unwrap_or(rest), query);
+        }
         let (authority, path) = match rest.strip_prefix("//") {
             Some(rest) => match rest.find('/') {
                 Some(slash) => (Some(&rest[..slash]), &rest[slash..]),
@@ -188,6 +194,34 @@ impl Target {
             Some(host) => host.to_string().trim_matches(['[', ']']).to_owned(),
             None => self.path.trim_start_matches('/').to_owned(),
         }
+    }
+
+    fn named(
+        scheme: &'static str,
+        kind: &'static KindInfo,
+        name: &str,
+        query: &str,
+    ) -> Result<Self, TargetError> {
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > LONGEST_OWN_NAME || !name.chars().all(good) {
+            let message = if name.is_empty() {
+                format!("the {scheme} has no name")
+            } else {
+                format!("\"{name}\" is not the name of a {scheme}")
+            };
+            return Err(TargetError::new(message).hint(format!(
+                "1 to {LONGEST_OWN_NAME} letters, digits, \".\", \"_\" or \"-\", for example {scheme}:home"
+            )));
+        }
+        Ok(Self {
+            kind,
+            scheme,
+            host: None,
+            port: None,
+            path: name.to_owned(),
+            options: query_options(query),
+            url: format!("{scheme}:{name}"),
+        })
     }
 
     fn web(text: &str, scheme: &'static str, kind: &'static KindInfo) -> Result<Self, TargetError> {
@@ -259,11 +293,6 @@ fn split_scheme<'a>(
     let lower = scheme.to_ascii_lowercase();
     if let Some((scheme, kind)) = schemes().find(|(s, _)| *s == lower) {
         return Ok((scheme, kind, rest));
-    }
-    if lower == "heartbeat" {
-        return Err(TargetError::new(
-            "heartbeat targets are not in this version of Lapwing",
-        ));
     }
     // `example.com:443` reads as a scheme; say what was meant.
     if rest.chars().next().is_some_and(|c| c.is_ascii_digit()) && !rest.starts_with("//") {
@@ -368,6 +397,9 @@ pub fn expand_target(text: &str, kinds: &[&'static KindInfo]) -> Result<Vec<Stri
     let kind = kinds
         .iter()
         .find(|k| k.schemes.iter().any(|s| s.eq_ignore_ascii_case(scheme)));
+    if kind.is_some_and(|k| k.address == Address::Name) {
+        return Ok(vec![text.to_owned()]);
+    }
     // Where a path may follow the host, a slash begins it: http://10.0.0.1/24 is one address and a path.
     let has_path = kind.is_some_and(|k| {
         matches!(
@@ -527,7 +559,7 @@ mod tests {
         Address::OptionalHostPortPath { default: 53 },
         false,
     );
-    static KINDS: [&KindInfo; 4] = [&TCP, &ICMP, &HTTPS, &DNS];
+    static KINDS: [&KindInfo; 5] = [&TCP, &ICMP, &HTTPS, &DNS, &crate::kind::HEARTBEAT];
 
     #[test]
     fn canonical_forms() {
@@ -548,6 +580,8 @@ mod tests {
                 "dns://192.0.2.1:5353/example.com",
             ),
             ("tcp://bücher.example:80", "tcp://xn--bcher-kva.example:80"),
+            ("heartbeat:Home-1.x_y", "heartbeat:Home-1.x_y"),
+            ("HEARTBEAT://home?period=1m", "heartbeat:home"),
         ] {
             match Target::parse(text, &KINDS) {
                 Ok(target) => assert_eq!(target.url, url),
@@ -570,6 +604,19 @@ mod tests {
             ("tcp:host:80", "lacks the //", "tcp://host:80"),
             ("tcp://ho st:80", "space", ""),
             ("tcp://:80", "host is missing", ""),
+            ("heartbeat:", "the heartbeat has no name", "heartbeat:home"),
+            (
+                "heartbeat:a/b",
+                "\"a/b\" is not the name of a heartbeat",
+                "1 to 32",
+            ),
+            ("heartbeat://10.0.0.0/30", "is not the name", ""),
+            (
+                "heartbeat:abcdefghijklmnopqrstuvwxyz-0123456",
+                "is not the name",
+                "",
+            ),
+            ("heartbeet:x", "is not known", "did you mean \"heartbeat\"?"),
         ] {
             let error = Target::parse(text, &KINDS).unwrap_err();
             assert!(error.message.contains(message), "{text}: {}", error.message);

@@ -1,6 +1,6 @@
 //! The lookout's book: its changes as ledger operations, and what an earlier run has written, read back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use lapwing_core::{
     lookout::{Change, Restored},
@@ -11,6 +11,7 @@ use lapwing_core::{
 
 use crate::{
     Ledger, LedgerError, Op,
+    beats::{AdoptedRecord, BeatsRecord},
     record::{self, Offline, RecordError, Run, StoredWall, UnknownSpan},
     space,
     standing::{OutageRecord, RowRecord, StandingRecord, row_name},
@@ -37,7 +38,10 @@ pub fn operations(change: &Change, ops: &mut Vec<Op>) {
             kept.name.clone_from(name);
             ops.push(record::put(&space::series(series), &kept));
         }
-        Change::Forget { series } => ops.push(Op::Delete(space::series(series))),
+        Change::Forget { series } => {
+            ops.push(Op::Delete(space::series(series)));
+            ops.push(Op::Delete(space::beats(series)));
+        }
         Change::Outage { series, outage } => {
             ops.push(record::put(
                 &space::outage(series, outage.began),
@@ -74,15 +78,25 @@ pub fn operations(change: &Change, ops: &mut Vec<Op>) {
             };
             ops.push(record::put(&space::run(*started), &run));
         }
-        Change::Beats { .. } | Change::Adopted { .. } => {}
-        Change::Outbox(RowChange::Put(row)) => {
-            ops.push(record::put(
-                &space::outbox(&row_name(row.order)),
-                &RowRecord::from(row),
-            ));
+        Change::Beats { series, beats } => {
+            ops.push(record::put(&space::beats(series), &BeatsRecord::from(&**beats)));
         }
-        Change::Outbox(RowChange::Remove(order)) => ops.push(Op::Delete(space::outbox(&row_name(*order)))),
-        Change::Outbox(RowChange::Dead(row, why)) => {
+        Change::Adopted { source, kept: true } => {
+            ops.push(record::put(&space::adopted(*source), &AdoptedRecord {}));
+        }
+        Change::Adopted { source, kept: false } => ops.push(Op::Delete(space::adopted(*source))),
+        Change::Outbox(row) => outbox(row, ops),
+    }
+}
+
+fn outbox(change: &RowChange, ops: &mut Vec<Op>) {
+    match change {
+        RowChange::Put(row) => {
+            let name = row_name(row.order);
+            ops.push(record::put(&space::outbox(&name), &RowRecord::from(row)));
+        }
+        RowChange::Remove(order) => ops.push(Op::Delete(space::outbox(&row_name(*order)))),
+        RowChange::Dead(row, why) => {
             let name = row_name(row.order);
             let mut letter = RowRecord::from(row);
             letter.dead = Some(why.clone());
@@ -101,6 +115,18 @@ pub fn restore(ledger: &dyn Ledger) -> Result<Restored, BookError> {
             standings.push((Arc::from(name), standing.into()));
         }
     }
+    let mut beats = Vec::new();
+    for entry in ledger.prefix(&space::all_beats())?.0 {
+        if let Some(name) = space::name_in(&entry.key, &space::all_beats()) {
+            beats.push((Arc::from(name), record::read::<BeatsRecord>(&entry)?.into()));
+        }
+    }
+    let mut adopted = Vec::new();
+    for entry in ledger.prefix(&space::all_adopted())?.0 {
+        let AdoptedRecord {} = record::read(&entry)?;
+        let source = space::name_in(&entry.key, &space::all_adopted());
+        adopted.extend(source.and_then(|s| s.parse::<IpAddr>().ok()));
+    }
     let mut rows = Vec::new();
     for entry in ledger.prefix(&space::all_outbox())?.0 {
         rows.extend(record::read::<RowRecord>(&entry)?.row());
@@ -116,7 +142,8 @@ pub fn restore(ledger: &dyn Ledger) -> Result<Restored, BookError> {
         rows,
         offline,
         watch,
-        ..Restored::default()
+        beats,
+        adopted,
     })
 }
 
@@ -234,9 +261,11 @@ pub fn expired(ledger: &dyn Ledger, now: Wall) -> Result<Vec<Op>, BookError> {
 mod tests {
     use lapwing_core::{
         event::EventKind,
+        heartbeat::{Account, BeatStanding, Cause, Hindrance, Mark, Proof, Verdict},
         id::{Id, Rng},
         judge::Standing,
         loss::{LossPolicy, LossWindow},
+        mute::{Mute, Mutes},
         observation::{Reason, Requests},
         outage::End,
         outbox::Notice,
@@ -245,6 +274,15 @@ mod tests {
 
     use super::*;
     use crate::MemLedger;
+
+    fn mute() -> Mute {
+        Mute {
+            by: "anna".to_owned(),
+            reason: "new disk".to_owned(),
+            since: Wall(3),
+            until: Some(Wall(900)),
+        }
+    }
 
     fn outage(began: i64, end: Option<i64>) -> Outage {
         Outage {
@@ -264,6 +302,7 @@ mod tests {
                 recovered: true,
             }),
             verdict: None,
+            acknowledged: Some(Box::new(mute())),
         }
     }
 
@@ -299,6 +338,12 @@ mod tests {
             seen: Some(Wall(8)),
             known_since: Some(Wall(-100)),
             beats: None,
+            mutes: Some(Box::new(Mutes {
+                paused: Some(mute()),
+                silenced: Some(mute()),
+                owed_down: true,
+                owed_up: Some(outage(1, Some(9))),
+            })),
         }
     }
 
@@ -397,6 +442,139 @@ mod tests {
         );
         write(&ledger, &[Change::Forget { series: web }]);
         assert!(restore(&ledger).unwrap().standings.is_empty());
+    }
+
+    fn beats() -> BeatStanding {
+        let account = Account {
+            silent: Duration::from_secs(206),
+            lost: 7,
+            hindrance: Hindrance::NoRoute,
+        };
+        BeatStanding {
+            last: Some(Wall(5)),
+            heard: Some(Wall(6)),
+            started: Some(Wall(4)),
+            waived: Duration::from_secs(3),
+            waived_until: Some(Wall(4)),
+            proof: Proof::Keyed,
+            source: Some("2001:db8::7".parse().unwrap()),
+            mark: Some(Mark {
+                boot: u64::MAX,
+                seq: 2,
+                instance: u64::MAX - 1,
+                former: 4,
+            }),
+            uptime: Some(Duration::from_secs(115)),
+            tells_boots: true,
+            stopped: true,
+            account: Some((Wall(6), account)),
+            note: Some("disk full \"/\"\n".into()),
+            recent: None,
+        }
+    }
+
+    #[test]
+    fn beats_come_back_until_their_series_is_forgotten() {
+        let ledger = MemLedger::new();
+        let series = ["home", "nas"].map(|name| Arc::<str>::from(format!("{name}\u{1f}heartbeat:{name}")));
+        let written = |of: usize, beats: &BeatStanding| Change::Beats {
+            series: Arc::clone(&series[of]),
+            beats: Box::new(beats.clone()),
+        };
+        let newer = BeatStanding {
+            started: None,
+            note: None,
+            ..beats()
+        };
+        write(
+            &ledger,
+            &[
+                written(0, &beats()),
+                written(1, &BeatStanding::default()),
+                written(1, &newer),
+            ],
+        );
+        let expected = [beats(), newer];
+        let expected: Vec<_> = series.iter().cloned().zip(expected).collect();
+        assert_eq!(restore(&ledger).unwrap().beats, expected);
+        write(
+            &ledger,
+            &[Change::Forget {
+                series: Arc::clone(&series[0]),
+            }],
+        );
+        assert_eq!(restore(&ledger).unwrap().beats, expected[1..]);
+    }
+
+    #[test]
+    fn adopted_sources_come_back_until_they_are_let_go() {
+        let ledger = MemLedger::new();
+        let sources: [IpAddr; 2] = ["10.0.0.7", "2001:db8::7"].map(|text| text.parse().unwrap());
+        write(
+            &ledger,
+            &sources.map(|source| Change::Adopted { source, kept: true }),
+        );
+        assert_eq!(restore(&ledger).unwrap().adopted, sources);
+        let let_go = Change::Adopted {
+            source: sources[0],
+            kept: false,
+        };
+        write(&ledger, &[let_go]);
+        assert_eq!(restore(&ledger).unwrap().adopted, sources[1..]);
+    }
+
+    #[test]
+    fn an_outage_keeps_its_verdict() {
+        let ledger = MemLedger::new();
+        let home = Arc::<str>::from("home");
+        let told = |cause, began| Outage {
+            verdict: Some(Verdict {
+                cause,
+                silent: Duration::from_secs(206),
+                uptime: (cause != Cause::Stopped).then_some(Duration::from_secs(115)),
+                account: beats()
+                    .account
+                    .map(|(_, account)| account)
+                    .filter(|_| cause == Cause::Line),
+            }),
+            ..outage(began, Some(began + 1))
+        };
+        let outages_told: Vec<Outage> = (1..).zip(Cause::ALL).map(|(n, cause)| told(cause, n)).collect();
+        let changes: Vec<Change> = outages_told
+            .iter()
+            .map(|outage| Change::Outage {
+                series: Arc::clone(&home),
+                outage: Box::new(outage.clone()),
+            })
+            .collect();
+        write(&ledger, &changes);
+        assert_eq!(outages(&ledger, &home).unwrap(), outages_told);
+    }
+
+    /// As the versions before heartbeats wrote them.
+    #[test]
+    fn a_ledger_from_before_heartbeats_reads() {
+        let ledger = MemLedger::new();
+        let outage = r#"{"v":1,"began":5,"reason":{"code":"connect.refused"},"failed_checks":3,
+            "end":{"at":9,"uncertainty_us":1,"recovered":true}}"#;
+        let standing = r#"{"v":1,"name":"web","state":"down","since":5,"outage":{"began":5,
+            "reason":{"code":"connect.refused"},"failed_checks":3}}"#;
+        let put = |key, value: &str| Op::Put(key, value.as_bytes().to_vec());
+        ledger
+            .commit(
+                &[],
+                &[
+                    put(space::outage("web", Wall(5)), outage),
+                    put(space::series("web"), standing),
+                ],
+            )
+            .unwrap();
+        assert_eq!(outages(&ledger, "web").unwrap()[0].verdict, None);
+        let restored = restore(&ledger).unwrap();
+        let (_, standing) = &restored.standings[0];
+        assert_eq!(standing.outage.as_ref().unwrap().verdict, None);
+        assert_eq!(standing.beats, None);
+        assert!(restored.beats.is_empty() && restored.adopted.is_empty());
     }
 
     #[test]

@@ -70,6 +70,8 @@ impl From<&str> for Key {
 ///
 /// A NUL in a name would end it early, so it is written as U+FFFD; no series is named with one.
 pub mod space {
+    use std::net::IpAddr;
+
     use lapwing_core::time::Wall;
 
     use super::Key;
@@ -84,6 +86,26 @@ pub mod space {
     /// All series.
     pub fn all_series() -> Key {
         Key::from("series/")
+    }
+
+    /// What is remembered of the beats of a series: `beat/<series key>`.
+    pub fn beats(series: &str) -> Key {
+        named("beat/", series)
+    }
+
+    /// The beats of all series.
+    pub fn all_beats() -> Key {
+        Key::from("beat/")
+    }
+
+    /// A source that was adopted: `adopted/<address>`.
+    pub fn adopted(source: IpAddr) -> Key {
+        Key::from(&*format!("adopted/{source}"))
+    }
+
+    /// All sources that were adopted.
+    pub fn all_adopted() -> Key {
+        Key::from("adopted/")
     }
 
     /// An outage of a series, ordered by its beginning: `outage/<series key>\0<began>`.

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a call that returned `Ok` is on the disk, and nothing here reads a clock or decides anything.
 
+mod beats;
+mod mutes;
 pub mod book;
 #[cfg(test)]
 mod contract;
@@ -17,6 +19,7 @@ mod pack;
 mod record;
 mod rollup;
 mod standing;
+pub mod story;
 
 pub use disk::{
     DataDir, DiskHistory, DiskLedger, HISTORY_FILE, LEDGER_FILE, LOCK_FILE, ReadDir, Restored, quarantine,

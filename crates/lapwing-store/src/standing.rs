@@ -16,7 +16,11 @@ use lapwing_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Record, StoredReason, StoredWall};
+use crate::{
+    beats::VerdictRecord,
+    mutes::{MuteRecord, MutesRecord},
+    record::{Record, StoredReason, StoredWall},
+};
 
 /// The standing of a series, under [`crate::space::series`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +69,8 @@ pub(crate) struct StandingRecord {
     seen: Option<StoredWall>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known_since: Option<StoredWall>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mutes: Option<MutesRecord>,
 }
 
 impl Record for StandingRecord {
@@ -108,6 +114,7 @@ impl From<&Standing> for StandingRecord {
             reason: it.reason.as_ref().map(Into::into),
             seen: it.seen.map(Into::into),
             known_since: it.known_since.map(Into::into),
+            mutes: it.mutes.as_deref().map(Into::into),
         }
     }
 }
@@ -155,6 +162,7 @@ impl From<StandingRecord> for Standing {
             known_since: it.known_since.map(Into::into),
             // Stored apart: they change with every beat.
             beats: None,
+            mutes: it.mutes.map(|mutes| Box::new(mutes.into())),
         }
     }
 }
@@ -175,6 +183,10 @@ pub(crate) struct OutageRecord {
     reminded: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<EndRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verdict: Option<VerdictRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<MuteRecord>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -207,6 +219,8 @@ impl From<&Outage> for OutageRecord {
                 uncertainty_us: micros(end.uncertainty),
                 recovered: end.recovered,
             }),
+            verdict: it.verdict.map(Into::into),
+            acknowledged: it.acknowledged.as_deref().map(Into::into),
         }
     }
 }
@@ -230,7 +244,8 @@ impl From<OutageRecord> for Outage {
                 uncertainty: Duration::from_micros(end.uncertainty_us),
                 recovered: end.recovered,
             }),
-            verdict: None,
+            verdict: it.verdict.and_then(VerdictRecord::verdict),
+            acknowledged: it.acknowledged.map(|mute| Box::new(mute.into())),
         }
     }
 }

@@ -126,6 +126,15 @@ impl BeatStanding {
         self.recent = None;
     }
 
+    /// A pause judges nothing, but what is heard is heard.
+    fn hear_in_a_pause(&mut self, beat: &Beat) {
+        if beat.failure().is_none() && beat.signal != Signal::Start {
+            self.last = Some(beat.at);
+        }
+        self.started = (beat.signal == Signal::Start).then_some(beat.at);
+        self.count_from(beat.at);
+    }
+
     fn count_from(&mut self, at: Wall) {
         self.waived = Duration::ZERO;
         self.waived_until = None;
@@ -220,7 +229,9 @@ impl Standing {
         self.seen = self.seen.max(Some(beat.at));
         let mut beats = self.beats.take().unwrap_or_default();
         step.outage = beats.explain_late(rule, beat);
+        let paused = self.is_paused();
         match beat.failure() {
+            _ if paused => beats.hear_in_a_pause(beat),
             Some(reason) => self.told_of_failure(policy, beat, &mut beats, reason, &mut step),
             None if beat.signal == Signal::Start => self.job_started(beat, &mut beats, &mut step),
             None => self.all_is_well(rule, beat, &mut beats, &mut step),
@@ -362,6 +373,7 @@ impl Standing {
             reminded: policy.remind.iter().filter(|d| **d <= elapsed).count() as u32,
             end: None,
             verdict: None,
+            acknowledged: None,
         };
         self.failures = 1;
         self.first_failure.get_or_insert(began);

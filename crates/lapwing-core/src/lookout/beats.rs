@@ -188,6 +188,11 @@ impl Lookout {
         }
     }
 
+    /// Tells whoever holds this ticket, once what was decided is stored.
+    pub(super) fn tell_after_commit(&mut self, ticket: Option<u64>) {
+        self.out.heard.extend(ticket);
+    }
+
     /// Stores beats with whatever else is stored now, or when they have waited long enough.
     pub(super) fn commit_beats(&mut self, now: Now) {
         let due = self.ear.commit_at.is_some_and(|at| at <= now.mono);

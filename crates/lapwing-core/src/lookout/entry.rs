@@ -46,9 +46,23 @@ impl Entry {
         self.series.monitor.policy.beats.is_some()
     }
 
+    /// True where its failures may come from our own line.
+    pub(super) fn tells_of_line(&self) -> bool {
+        !self.series.loopback && !self.standing.is_paused()
+    }
+
+    /// When it is asked first, or first again, as one of `count`. Never while nobody may ask.
+    pub(super) fn first_slot(&self, now: Mono, count: usize) -> Mono {
+        if self.is_passive() || self.standing.is_paused() {
+            return Mono(u64::MAX);
+        }
+        schedule::first_slot(now, self.hash, self.series.monitor.policy.interval, count)
+    }
+
     /// After a change of the interval: the next slot counts from the last one.
     pub(super) fn reschedule(&mut self, now: Mono) {
-        let Some(last) = self.last_slot else { return };
+        let asked = self.last_slot.filter(|_| self.next_slot != Mono(u64::MAX));
+        let Some(last) = asked else { return };
         let policy = &self.series.monitor.policy;
         let step = self.standing.interval(policy);
         self.next_slot = if step == policy.interval {
@@ -86,6 +100,7 @@ impl Entry {
                 .as_ref()
                 .and_then(|b| b.due(&self.series.monitor.policy)),
             beats: standing.beats.clone(),
+            mutes: standing.mutes.clone(),
         }
     }
 }

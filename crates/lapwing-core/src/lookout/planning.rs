@@ -13,7 +13,6 @@ use crate::{
     id::stable_hash,
     judge::Standing,
     monitor::{Plan, Series},
-    schedule,
     state::State,
     time::{Mono, Now, Wall},
 };
@@ -68,14 +67,11 @@ impl Lookout {
         let restored = self.restored.remove(&series.key);
         let new = restored.is_none();
         let hash = stable_hash(&series.key);
-        let entry = Entry {
+        let mut entry = Entry {
             standing: restored.unwrap_or_else(|| Standing::new(now.wall)),
             hash,
             last_slot: None,
-            next_slot: match series.monitor.policy.beats {
-                None => schedule::first_slot(now.mono, hash, series.monitor.policy.interval, count),
-                Some(_) => Mono(u64::MAX),
-            },
+            next_slot: Mono(u64::MAX),
             running: VecDeque::new(),
             waiting: None,
             asked: false,
@@ -85,6 +81,7 @@ impl Lookout {
             blind: false,
             series,
         };
+        entry.next_slot = entry.first_slot(now.mono, count);
         if new {
             let mut event = self.event(EventKind::Monitoring, Some(&entry), now);
             event.state = State::Pending;
@@ -129,13 +126,13 @@ impl Lookout {
 
     pub(super) fn recount(&mut self) {
         for entry in self.entries.iter_mut().flatten() {
-            entry.blind = !entry.series.loopback && entry.is_blind();
+            entry.blind = entry.tells_of_line() && entry.is_blind();
         }
         let network = self
             .entries
             .iter()
             .flatten()
-            .filter(|e| !e.series.loopback)
+            .filter(|e| e.tells_of_line())
             .count();
         let blind = self.entries.iter().flatten().filter(|e| e.blind).count();
         self.line.recount(network, blind);

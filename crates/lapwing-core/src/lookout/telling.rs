@@ -32,6 +32,11 @@ impl Lookout {
             Happening::Loss(_) => EventKind::Loss,
             Happening::Degraded => EventKind::Degraded,
             Happening::Cleared(..) => EventKind::Cleared,
+            Happening::Paused(_) => EventKind::Paused,
+            Happening::Resumed => EventKind::Resumed,
+            Happening::Acknowledged(_) => EventKind::Acknowledged,
+            Happening::Silenced(_) => EventKind::Silenced,
+            Happening::Unsilenced => EventKind::Unsilenced,
         };
         let mut event = self.event(kind, Some(entry), now);
         event.previous = previous;
@@ -43,6 +48,12 @@ impl Lookout {
                 event.of_outage(entry.standing.outage.as_deref(), now.wall);
             }
             Happening::Loss(change) => event.loss = Some(change),
+            Happening::Acknowledged(mute) => {
+                event.mute = Some(mute);
+                event.of_outage(entry.standing.outage.as_deref(), now.wall);
+            }
+            Happening::Paused(mute) | Happening::Silenced(mute) => event.mute = Some(mute),
+            Happening::Resumed | Happening::Unsilenced => {}
             Happening::Degraded => {
                 if let Some((since, reason)) = entry.standing.degraded.as_deref() {
                     (event.since, event.reason) = (Some(*since), Some(reason.clone()));
@@ -75,6 +86,8 @@ impl Lookout {
             failed_checks: None,
             last_up: None,
             verdict: None,
+            mute: None,
+            withheld: false,
             text: String::new(),
         }
     }
@@ -84,7 +97,7 @@ impl Lookout {
         let zone = series.map_or(&self.zone, |s| &s.monitor.policy.zone);
         event.text = notice::text(&event, zone);
         let notifiers: &[Arc<str>] = series.map_or(&self.notifiers, |s| &s.monitor.notify);
-        if !notifiers.is_empty() {
+        if !notifiers.is_empty() && !event.withheld {
             let notice = Arc::new(Notice::of(&event, self.render));
             for notifier in notifiers {
                 self.outbox.enqueue(notifier, &notice);
@@ -94,10 +107,7 @@ impl Lookout {
     }
 
     pub(super) fn check_line(&mut self, slot: u32, at: Wall, cause: Option<&Reason>, now: Now) {
-        let Some(entry) = self.entries[slot as usize]
-            .as_mut()
-            .filter(|e| !e.series.loopback)
-        else {
+        let Some(entry) = self.entries[slot as usize].as_mut().filter(|e| e.tells_of_line()) else {
             return;
         };
         let blind = entry.is_blind();
