@@ -2,6 +2,7 @@
 //!
 //! Additive, never renamed; a field that does not apply is absent. It must never hold a secret.
 
+pub mod echo;
 pub mod report;
 pub mod shapes;
 

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lapwing_core::{
     event::Event,
+    heartbeat::{BeatStanding, Hindrance, Proof},
     lookout::{SeriesView, Snapshot},
     observation::{Observation, Outcome, Reason as CoreReason, Value},
     state::State,
-    time::Wall,
+    time::{Wall, short},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::report::CauseShape;
 
 /// Version of the shapes, `v` in each.
 pub const VERSION: u32 = 1;
@@ -73,6 +76,9 @@ pub struct EventShape {
     pub uncertainty_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Of a heartbeat that is heard again: whose fault its silence was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<CauseShape>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reminder: Option<Reminder>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +112,7 @@ impl From<&Event> for EventShape {
             duration_s: event.duration.map(seconds),
             uncertainty_s: event.uncertainty.map(seconds),
             reason: event.reason.as_ref().map(Reason::from),
+            cause: event.verdict.as_ref().map(CauseShape::from),
             reminder: event.reminder.map(|r| Reminder { n: r.n, last: r.last }),
             loss: event.loss.map(|l| Loss {
                 from: round2(l.from.percent()),
@@ -186,6 +193,122 @@ pub struct SeriesShape {
     pub loss: Option<f64>,
     /// Slots that found the probe before still running.
     pub skipped: u64,
+    /// Of heartbeats: what is known of the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatShape>,
+}
+
+/// What is known of the sender of heartbeats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeartbeatShape {
+    /// The last beat that said that all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// How old the last sign of life of any kind is; absent when none ever came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_s: Option<f64>,
+    /// When the next beat is due; absent while none ever came, and while a job runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// How beats prove whose they are: `keyed` (HMAC), `url` (a secret in the address of a ping), `plain` (by their
+    /// source address alone).
+    pub proof: String,
+    /// False for `plain`: anybody can forge those.
+    pub authenticated: bool,
+    /// Where the newest beat came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// How long the sender's machine had been running, at the newest beat that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_s: Option<f64>,
+    /// The sender's newest account of a silence of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountShape>,
+    /// What came with the newest beat, at most its first KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Since when a job runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// The sender has said that it ends.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopped: bool,
+}
+
+/// What a sender says of a time in which nobody acknowledged its beats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountShape {
+    /// When it said so.
+    pub at: String,
+    pub silent_s: f64,
+    /// Beats that were not acknowledged.
+    pub lost: u32,
+    /// What it found in its way: `unanswered`, `no_route`, `no_name`.
+    pub hindrance: String,
+}
+
+/// Longest note in a status, in bytes.
+const NOTE: usize = 1024;
+
+impl HeartbeatShape {
+    pub fn new(beats: &BeatStanding, due: Option<Wall>, now: Wall) -> Self {
+        let proof = match beats.proof {
+            Proof::Keyed => "keyed",
+            Proof::Url => "url",
+            Proof::Plain => "plain",
+        };
+        Self {
+            last: beats.last.map(Wall::rfc3339),
+            age_s: beats.heard.map(|heard| seconds(now.since(heard))),
+            due: due.map(Wall::rfc3339),
+            proof: proof.to_owned(),
+            authenticated: beats.proof != Proof::Plain,
+            source: beats.source.map(|source| source.to_string()),
+            uptime_s: beats.uptime.map(seconds),
+            account: beats.account.map(|(at, account)| AccountShape {
+                at: at.rfc3339(),
+                silent_s: seconds(account.silent),
+                lost: account.lost,
+                hindrance: match account.hindrance {
+                    Hindrance::Unanswered => "unanswered",
+                    Hindrance::NoRoute => "no_route",
+                    Hindrance::NoName => "no_name",
+                }
+                .to_owned(),
+            }),
+            note: beats
+                .note
+                .as_deref()
+                .map(|note| note[..note.floor_char_boundary(NOTE)].to_owned()),
+            started: beats.started.map(Wall::rfc3339),
+            stopped: beats.stopped,
+        }
+    }
+}
+
+impl SeriesShape {
+    /// The newest sign of life, for a narrow column: `12.3ms` of a probe, `12s ago` of a beat, `-` of neither.
+    pub fn last_sign(&self) -> String {
+        match (&self.heartbeat, &self.last) {
+            (Some(beats), _) => beats.age_s.map_or_else(
+                || "-".to_owned(),
+                |age| format!("{} ago", short(Duration::from_secs(age.clamp(0.0, 1e9) as u64))),
+            ),
+            (None, Some(last)) => format!("{:.1}ms", last.total_ms),
+            (None, None) => "-".to_owned(),
+        }
+    }
+
+    /// Why it is in its state, and what else a person should know at a glance.
+    pub fn remarks(&self) -> String {
+        let reason = self.reason.as_ref().map(|r| r.detail.clone());
+        let forgeable = self
+            .heartbeat
+            .as_ref()
+            .is_some_and(|h| !h.authenticated && h.age_s.is_some());
+        let remarks = [reason, forgeable.then(|| "unauthenticated".to_owned())];
+        remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// The newest probe of a series.
@@ -226,6 +349,18 @@ pub struct StatusShape {
     pub notifiers: Vec<NotifierShape>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineShape>,
+    /// What came to each listener that runs, by name: `heartbeat`, `pings`, `echo`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listeners: BTreeMap<String, ListenerShape>,
+}
+
+/// What came to a listener since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerShape {
+    /// Where it listens.
+    pub address: String,
+    /// How many of each: what was taken, and what was refused, by reason.
+    pub counts: BTreeMap<String, u64>,
 }
 
 /// How the daemon itself is doing.
@@ -255,7 +390,11 @@ pub struct LateShape {
 
 impl StatusShape {
     pub fn new(snapshot: &Snapshot, version: &str, now: Wall) -> Self {
-        let mut series: Vec<SeriesShape> = snapshot.series.iter().map(SeriesShape::from).collect();
+        let mut series: Vec<SeriesShape> = snapshot
+            .series
+            .iter()
+            .map(|view| SeriesShape::new(view, now))
+            .collect();
         series.sort_by(|a, b| a.series.cmp(&b.series));
         Self {
             v: VERSION,
@@ -277,6 +416,7 @@ impl StatusShape {
                 })
                 .collect(),
             engine: None,
+            listeners: BTreeMap::new(),
         }
     }
 
@@ -316,8 +456,8 @@ pub fn exit_code<'a>(states: impl Iterator<Item = &'a str>) -> u8 {
     }
 }
 
-impl From<&SeriesView> for SeriesShape {
-    fn from(view: &SeriesView) -> Self {
+impl SeriesShape {
+    fn new(view: &SeriesView, now: Wall) -> Self {
         Self {
             series: view.series.name.clone(),
             monitor: view.series.monitor.name.clone(),
@@ -333,6 +473,10 @@ impl From<&SeriesView> for SeriesShape {
             }),
             loss: view.loss.map(|share| round2(share.percent())),
             skipped: view.skipped,
+            heartbeat: view
+                .beats
+                .as_deref()
+                .map(|beats| HeartbeatShape::new(beats, view.due, now)),
         }
     }
 }
@@ -363,6 +507,115 @@ fn millis(length: Duration) -> f64 {
     length.as_micros() as f64 / 1e3
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(it: &bool) -> bool {
+    !it
+}
+
 fn round2(percent: f64) -> f64 {
     (percent * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_core::heartbeat::Account;
+
+    use super::*;
+
+    const S: i64 = 1_000_000;
+
+    fn shape(beats: &BeatStanding) -> HeartbeatShape {
+        HeartbeatShape::new(beats, Some(Wall(130 * S)), Wall(112 * S))
+    }
+
+    fn series(heartbeat: Option<HeartbeatShape>) -> SeriesShape {
+        SeriesShape {
+            series: "home".to_owned(),
+            monitor: "home".to_owned(),
+            target: "heartbeat:home".to_owned(),
+            kind: "heartbeat".to_owned(),
+            labels: BTreeMap::new(),
+            state: "up".to_owned(),
+            since: Wall(0).rfc3339(),
+            reason: None,
+            last: None,
+            loss: None,
+            skipped: 0,
+            heartbeat,
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_shows_what_is_known_and_nothing_else() {
+        let beats = BeatStanding {
+            last: Some(Wall(100 * S)),
+            heard: Some(Wall(100 * S)),
+            proof: Proof::Keyed,
+            source: Some([127, 0, 0, 1].into()),
+            uptime: Some(Duration::from_secs(115)),
+            account: Some((
+                Wall(100 * S),
+                Account {
+                    silent: Duration::from_millis(206_600),
+                    lost: 7,
+                    hindrance: Hindrance::NoRoute,
+                },
+            )),
+            ..BeatStanding::default()
+        };
+        let expected = serde_json::json!({
+            "last": "1970-01-01T00:01:40.000000Z", "age_s": 12.0, "due": "1970-01-01T00:02:10.000000Z",
+            "proof": "keyed", "authenticated": true, "source": "127.0.0.1", "uptime_s": 115.0,
+            "account": {
+                "at": "1970-01-01T00:01:40.000000Z", "silent_s": 206.6, "lost": 7, "hindrance": "no_route",
+            },
+        });
+        assert_eq!(serde_json::to_value(shape(&beats)).unwrap(), expected);
+        let nothing = HeartbeatShape::new(&BeatStanding::default(), None, Wall(0));
+        let expected = serde_json::json!({ "proof": "plain", "authenticated": false });
+        assert_eq!(serde_json::to_value(nothing).unwrap(), expected);
+        let probed = serde_json::to_value(series(None)).unwrap();
+        assert_eq!(probed.get("heartbeat"), None);
+    }
+
+    #[test]
+    fn of_a_long_note_whole_characters_of_the_begin_are_shown() {
+        let beats = BeatStanding {
+            note: Some(format!("x{}", "\u{1F426}".repeat(1000)).into()),
+            ..BeatStanding::default()
+        };
+        let note = shape(&beats).note.unwrap();
+        assert_eq!(note.len(), 1021);
+        assert!(note.ends_with('\u{1F426}'));
+    }
+
+    #[test]
+    fn at_a_glance() {
+        let beats = BeatStanding {
+            heard: Some(Wall(100 * S)),
+            ..BeatStanding::default()
+        };
+        let mut plain = series(Some(shape(&beats)));
+        assert_eq!(
+            (plain.last_sign().as_str(), plain.remarks().as_str()),
+            ("12s ago", "unauthenticated")
+        );
+        plain.reason = Some(Reason {
+            code: "heartbeat.late".to_owned(),
+            detail: "no beat for 12s".to_owned(),
+        });
+        assert_eq!(plain.remarks(), "no beat for 12s; unauthenticated");
+        let never = series(Some(shape(&BeatStanding::default())));
+        assert_eq!((never.last_sign().as_str(), never.remarks().as_str()), ("-", ""));
+        let mut probed = series(None);
+        assert_eq!(
+            (probed.last_sign().as_str(), probed.remarks().as_str()),
+            ("-", "")
+        );
+        probed.last = Some(LastShape {
+            at: Wall(0).rfc3339(),
+            total_ms: 12.34,
+        });
+        assert_eq!(probed.last_sign(), "12.3ms");
+    }
 }

@@ -3,6 +3,7 @@
 //! Invariant: a probe asks once and judges what came back; whether that is an outage is decided in `lapwing-core`.
 
 mod cx;
+pub mod echo;
 pub mod engine;
 pub mod kinds;
 mod pattern;

@@ -3,8 +3,12 @@
 //! Invariant: it gets shapes and gives text; it reads no clock, no file and no environment, and prints nothing.
 
 pub mod check_lines;
+pub mod echo_lines;
 pub mod paint;
 pub mod report_classic;
 pub mod report_csv;
+pub mod report_html;
 pub mod report_table;
+#[cfg(test)]
+mod samples;
 pub mod status_table;

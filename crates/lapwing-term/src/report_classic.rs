@@ -9,41 +9,47 @@ pub fn render(report: &ReportShape, zone: &TimeZone) -> String {
     report
         .series
         .iter()
-        .map(|series| one(series, zone))
+        .map(|series| one(series, report, zone))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-fn one(series: &SeriesReport, zone: &TimeZone) -> String {
+fn one(series: &SeriesReport, report: &ReportShape, zone: &TimeZone) -> String {
     let mut text = format!("Report for {}\n", series.series);
     let first_outage = series.outages.first().map(|o| o.began.as_str());
-    if let Some(known) = series
+    // Of what lies outside the window, only the begin of an outage that reaches into it is told.
+    let first_up = series
         .known_since
         .as_deref()
-        .filter(|known| first_outage.is_none_or(|o| *known < o))
-    {
-        text.push_str(&format!("Entry: {} up\n", ctime(known, zone)));
-    }
+        .filter(|known| (report.from.as_str()..report.to.as_str()).contains(known))
+        .filter(|known| first_outage.is_none_or(|o| *known < o));
+    text.extend(first_up.map(|known| entry(known, "up", zone)));
     for outage in &series.outages {
-        text.push_str(&format!("Entry: {} down\n", ctime(&outage.began, zone)));
+        text.push_str(&entry(&outage.began, "down", zone));
         let length = timedelta(outage.length_s);
         let sure = uncertainty(outage);
         match &outage.ended {
+            Some(ended) if outage.recovered => {
+                let on = ctime(ended, zone);
+                text.push_str(&entry(ended, "up", zone));
+                text.push_str(&format!("Outage on {on} lasted {length} ({sure})\n"));
+            }
             Some(ended) => {
-                let ended = ctime(ended, zone);
-                text.push_str(&format!(
-                    "Entry: {ended} up\nOutage on {ended} lasted {length} ({sure})\n"
-                ));
+                let on = ctime(ended, zone);
+                text.push_str(&format!("Outage on {on} lasted {length} (end unknown)\n"));
             }
             None => {
-                let began = ctime(&outage.began, zone);
-                text.push_str(&format!(
-                    "Ongoing outage on {began} has lasted {length} ({sure})\n"
-                ));
+                let on = ctime(&outage.began, zone);
+                text.push_str(&format!("Ongoing outage on {on} has lasted {length} ({sure})\n"));
             }
         }
     }
     text
+}
+
+/// The state changed at that time.
+fn entry(at: &str, state: &str, zone: &TimeZone) -> String {
+    format!("Entry: {} {state}\n", ctime(at, zone))
 }
 
 /// `Sun Dec 20 14:51:19 2020`, as ctime(3) writes it.
@@ -90,54 +96,24 @@ fn uncertainty(outage: &OutageShape) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapwing_api::{report::OutageShape, shapes::Reason};
-
     use super::*;
+    use crate::samples::{outage, report, series};
 
-    fn outage(began: &str, ended: Option<&str>, length_s: f64) -> OutageShape {
-        OutageShape {
-            began: began.to_owned(),
-            ended: ended.map(ToOwned::to_owned),
-            length_s,
-            uncertainty_s: Some(30.0),
-            reason: Reason {
-                code: "heartbeat.late".to_owned(),
-                detail: "late".to_owned(),
-            },
-            failed_checks: 1,
-            recovered: true,
-            evidence: Vec::new(),
-        }
-    }
+    const KNOWN: &str = "2020-12-20T14:51:19.000000Z";
 
     #[test]
     fn the_layout_of_the_original_to_the_letter() {
-        let report = ReportShape {
-            v: 1,
-            from: String::new(),
-            to: String::new(),
-            formula: String::new(),
-            series: vec![SeriesReport {
-                series: "1.2.3.4".to_owned(),
-                monitor: String::new(),
-                target: String::new(),
-                watched: true,
-                known_since: Some("2020-12-20T14:51:19Z".to_owned()),
-                uptime_percent: None,
-                up_s: 0.0,
-                down_s: 0.0,
-                unknown_s: 0.0,
-                longest_outage_s: None,
-                outages: vec![
-                    outage(
-                        "2020-12-20T15:08:30Z",
-                        Some("2020-12-20T15:11:56.611862Z"),
-                        206.611_862,
-                    ),
-                    outage("2020-12-20T16:07:14Z", None, 1_278.922_098),
-                ],
-            }],
-        };
+        let mut home = series("1.2.3.4");
+        home.known_since = Some(KNOWN.to_owned());
+        home.outages = vec![
+            outage(
+                "2020-12-20T15:08:30.000000Z",
+                Some("2020-12-20T15:11:56.611862Z"),
+                206.611_862,
+            ),
+            outage("2020-12-20T16:07:14.000000Z", None, 1_278.922_098),
+        ];
+        let other = series("5.6.7.8");
         let expected = "\
 Report for 1.2.3.4
 Entry: Sun Dec 20 14:51:19 2020 up
@@ -146,8 +122,41 @@ Entry: Sun Dec 20 15:11:56 2020 up
 Outage on Sun Dec 20 15:11:56 2020 lasted 0:03:26.611862 (+/- 30sec)
 Entry: Sun Dec 20 16:07:14 2020 down
 Ongoing outage on Sun Dec 20 16:07:14 2020 has lasted 0:21:18.922098 (+/- 30sec)
+
+Report for 5.6.7.8
+";
+        assert_eq!(render(&report(vec![home, other]), &TimeZone::UTC), expected);
+        assert_eq!(timedelta(2.0 * 86_400.0 + 5.0), "2 days, 0:00:05");
+    }
+
+    #[test]
+    fn only_the_window_is_told_and_no_up_that_was_not_seen() {
+        let mut home = series("home");
+        home.known_since = Some(KNOWN.to_owned());
+        home.outages = vec![
+            outage(
+                "2020-12-20T15:08:30.000000Z",
+                Some("2020-12-20T15:11:56.611862Z"),
+                206.611_862,
+            ),
+            outage(
+                "2020-12-20T16:07:14.000000Z",
+                Some("2020-12-20T16:08:14.000000Z"),
+                60.0,
+            ),
+        ];
+        home.outages[0].uncertainty_s = None;
+        home.outages[1].recovered = false;
+        let mut report = report(vec![home]);
+        report.from = "2020-12-20T15:10:00.000000Z".to_owned();
+        let expected = "\
+Report for home
+Entry: Sun Dec 20 15:08:30 2020 down
+Entry: Sun Dec 20 15:11:56 2020 up
+Outage on Sun Dec 20 15:11:56 2020 lasted 0:03:26.611862 (begin unknown)
+Entry: Sun Dec 20 16:07:14 2020 down
+Outage on Sun Dec 20 16:08:14 2020 lasted 0:01:00 (end unknown)
 ";
         assert_eq!(render(&report, &TimeZone::UTC), expected);
-        assert_eq!(timedelta(2.0 * 86_400.0 + 5.0), "2 days, 0:00:05");
     }
 }

@@ -56,11 +56,7 @@ fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint) -> String {
     table.load_style(presets::NOTHING);
     table.set_header(["STATE", "SERIES", "SINCE", "LAST", "TARGET", "REASON"].map(|h| paint.bold(h)));
     for one in series.iter().take(MAX_ROWS) {
-        let last = one
-            .last
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |l| format!("{:.1}ms", l.total_ms));
-        let mut reason = one.reason.as_ref().map_or_else(String::new, |r| r.detail.clone());
+        let mut reason = one.remarks();
         if let Some(loss) = one.loss.filter(|l| *l > 0.0) {
             reason = format!("{loss:.2}% loss {reason}");
         }
@@ -68,7 +64,7 @@ fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint) -> String {
             paint.state(&one.state, &one.state),
             one.series.clone(),
             local(&one.since, zone),
-            last,
+            one.last_sign(),
             one.target.clone(),
             reason,
         ]);
@@ -85,7 +81,7 @@ pub(crate) fn trimmed(table: &Table) -> String {
 }
 
 pub(crate) fn rank(state: &str) -> usize {
-    let order = ["down", "failing", "degraded", "inconclusive", "pending", "up"];
+    let order = ["down", "failing", "degraded", "inconclusive", "paused", "pending", "up"];
     order.iter().position(|s| *s == state).unwrap_or(order.len())
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: it reads snapshots and sends inputs; it never writes state. Nothing here may hold a secret.
 
 mod pages;
+pub mod pings;
 
 use std::{future::Future, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
 

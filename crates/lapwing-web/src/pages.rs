@@ -40,18 +40,14 @@ pub(crate) fn text(status: &StatusShape) -> String {
     let name_width = width(&series, |s| &s.series);
     let target_width = width(&series, |s| &s.target);
     for one in series.iter().take(MAX_ROWS) {
-        let took = one
-            .last
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |l| format!("{:.1}ms", l.total_ms));
-        let reason = one.reason.as_ref().map_or("", |r| r.detail.as_str());
         let line = format!(
-            "{:<12} {:<name_width$} {:<target_width$} {:>9}  since {}  {reason}",
+            "{:<12} {:<name_width$} {:<target_width$} {:>9}  since {}  {}",
             one.state,
             one.series,
             one.target,
-            took,
+            one.last_sign(),
             seconds(&one.since),
+            one.remarks(),
         );
         page.push_str(line.trim_end());
         page.push('\n');
@@ -82,7 +78,7 @@ pub(crate) fn text(status: &StatusShape) -> String {
 fn let_it(_: std::fmt::Result) {}
 
 fn rank(state: &str) -> usize {
-    let order = ["down", "failing", "degraded", "inconclusive", "pending", "up"];
+    let order = ["down", "failing", "degraded", "inconclusive", "paused", "pending", "up"];
     order.iter().position(|s| *s == state).unwrap_or(order.len())
 }
 

@@ -38,9 +38,9 @@ static INFO: NotifierInfo = NotifierInfo {
             delivery, is written only when its line is not among the last 64 KiB of the file. Works without a network.",
     options: &[OptionInfo {
         name: "path",
-        ty: OptionType::Path,
+        ty: OptionType::Output,
         default: "",
-        doc: "The file. May hold {date}, {host}, {KIND}, {kind}, {monitor}, {series} and {event}; folders are made.",
+        doc: "The file. May hold {date}, {host}, {KIND}, {kind}, {monitor}, {series} and {event}; folders are made. A relative path starts at $LOGS_DIRECTORY (systemd), else at the configuration file.",
         example: "\"alerts/{date}_{host}_{KIND}.txt\"",
     }],
     shared: options::LOCAL,

@@ -2,12 +2,9 @@
 //!
 //! Invariant: only an exact echo of a request of this very run counts as an answer.
 
-mod session;
-
 use std::{
     hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 use lapwing_core::{
@@ -16,23 +13,19 @@ use lapwing_core::{
     },
     observation::Fault,
     target::{Host, Target},
-    time::{Mono, short},
+    time::short,
 };
 use lapwing_net::{Moment, fault_of};
-use lapwing_wire::echo::{DEFAULT_PORT, HEADER_LEN, Request};
+use lapwing_wire::echo::{DEFAULT_PORT, HEADER_LEN};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
 
-use crate::{Cx, Probe, Probing, Verdict};
-use session::{Session, jitter};
-
-/// Longest UDP payload over IPv4 (RFC 768, RFC 791).
-const DATAGRAM_MAX: i64 = 65_507;
-/// Longest message over TCP.
-const MESSAGE_MAX: i64 = 1 << 20;
+use crate::{
+    Cx, Probe, Probing, Verdict,
+    echo::{Book, DATAGRAM_MAX, Jitter, MESSAGE_MAX, Times, bounce, fill},
+};
 
 const COUNT: OptionInfo = OptionInfo {
     name: "count",
@@ -219,7 +212,7 @@ pub(super) static TCP: KindInfo = KindInfo {
 };
 
 pub(super) fn parse_udp(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
-    let echo = Echo::parse(&UDP, target, options, HEADER_LEN as i64..=DATAGRAM_MAX)?;
+    let echo = Echo::parse(&UDP, target, options, HEADER_LEN..=DATAGRAM_MAX)?;
     Ok(Box::new(UdpEcho(echo)))
 }
 
@@ -246,10 +239,11 @@ impl Echo {
         info: &'static KindInfo,
         target: &Target,
         options: &Options,
-        sizes: std::ops::RangeInclusive<i64>,
+        sizes: std::ops::RangeInclusive<usize>,
     ) -> Result<Self, Vec<OptionError>> {
         let mut reader = OptionReader::new(info, options);
         let count = reader.integer("count", 1..=1000).unwrap_or(1) as u32;
+        let sizes = *sizes.start() as i64..=*sizes.end() as i64;
         let size = reader.integer("size", sizes).unwrap_or(64) as usize;
         let Some(host) = target.host.clone() else {
             return Err(vec![OptionError::new("", format!("{} needs a host", info.name))]);
@@ -296,48 +290,84 @@ impl UdpEcho {
         let address = cx.address(&self.0.host, self.0.port).await?;
         cx.fact("echo.peer", address.to_string());
         let socket = cx.net.udp(address, &cx.settings.source)?;
-        let mut session = Session::new(self.0.cookie(), self.0.size);
-        let result = self.exchange(cx, &socket, &mut session).await;
-        if session.sent() > 0 {
-            cx.requests(session.sent(), session.lost());
+        let mut book = Book::new(self.0.cookie(), self.0.size);
+        let result = self.exchange(cx, &socket, &mut book).await;
+        let (sent, lost) = (book.sent() as u32, book.unanswered() as u32);
+        if sent > 0 {
+            cx.requests(sent, lost);
+            report(cx, &book);
         }
-        session.report(cx);
         match result {
             Err(fault) => Err(fault),
-            Ok(()) if session.lost() == session.sent() => Err(silence(cx, session.sent())),
+            Ok(()) if lost == sent => Err(silence(cx, sent)),
             Ok(()) => Ok(()),
         }
     }
 
     /// Sends all datagrams and takes what comes back, until all are back or the time is over.
-    async fn exchange(&self, cx: &Cx<'_>, socket: &UdpSocket, session: &mut Session) -> Result<(), Fault> {
+    async fn exchange(&self, cx: &Cx<'_>, socket: &UdpSocket, book: &mut Book) -> Result<(), Fault> {
         let time = cx.before_deadline();
         let start = cx.mono();
         let end = start + time;
         let spacing = time / 2 / self.0.count.saturating_sub(1).max(1);
-        let mut buffer = vec![0; DATAGRAM_MAX as usize + 1];
+        let mut buffer = vec![0; DATAGRAM_MAX + 1];
         let mut packet = vec![0; self.0.size];
         loop {
             let now = cx.mono();
-            let due = (session.sent() < self.0.count).then(|| start + spacing * session.sent());
+            let sent = book.sent() as u32;
+            let due = (sent < self.0.count).then(|| start + spacing * sent);
             if due.is_some_and(|due| due <= now) {
-                session.write_next(now, &mut packet);
+                book.write_next(now, &mut packet);
                 match socket.send(&packet).await {
-                    Ok(_) => session.sent_at(now),
+                    Ok(_) => {
+                        book.sent_at(now);
+                    }
                     // An ICMP error about an earlier datagram arrives with the next call.
-                    Err(e) if session.sent() > 0 => return Err(fault_of(&e, Moment::Later)),
+                    Err(e) if sent > 0 => return Err(fault_of(&e, Moment::Later)),
                     Err(e) => return Err(fault_of(&e, Moment::Call)),
                 }
                 continue;
             }
-            if now >= end || due.is_none() && session.lost() == 0 {
+            if now >= end || due.is_none() && book.unanswered() == 0 {
                 return Ok(());
             }
             let patience = due.unwrap_or(end).min(end).since(now);
             match timeout(patience, socket.recv(&mut buffer)).await {
                 Err(_) => {}
-                Ok(Ok(len)) => session.receive(&buffer[..len], cx.net.clock().now())?,
+                Ok(Ok(len)) => {
+                    let arrival = book.receive(&buffer[..len], cx.net.clock().now());
+                    let arrival = arrival.map_err(crate::echo::Mismatch::fault)?;
+                    if let Some(arrival) = arrival.filter(|_| book.totals().back == 1) {
+                        cx.phase("answer", arrival.rtt);
+                    }
+                }
                 Ok(Err(e)) => return Err(fault_of(&e, Moment::Later)),
+            }
+        }
+    }
+}
+
+/// The facts of a run in which something was sent.
+fn report(cx: &Cx<'_>, book: &Book) {
+    let totals = book.totals();
+    let percent = |count: u64| count as f64 * 100.0 / book.sent() as f64;
+    report_times(cx, &totals.rtt, totals.jitter);
+    cx.fact("echo.loss", percent(book.unanswered()));
+    if let Some(stamped) = book.stamped() {
+        cx.fact("echo.server", if stamped { "lapwing" } else { "plain" });
+    }
+    if book.sent() > 1 {
+        cx.fact("echo.duplicates", totals.duplicates);
+        cx.fact("echo.reordered", totals.reordered);
+    }
+    if let Some(lost) = book.directions() {
+        cx.fact("echo.loss_out", percent(lost.out));
+        cx.fact("echo.loss_back", percent(lost.back));
+    }
+    if let Some((out, back, _)) = book.ways() {
+        for (name, way) in [("echo.jitter_out", out), ("echo.jitter_back", back)] {
+            if let Some(jitter) = way.jitter.seconds() {
+                cx.fact(name, jitter);
             }
         }
     }
@@ -360,16 +390,17 @@ impl TcpEcho {
             .limited("connect", cx.settings.connect_timeout, connect)
             .await?;
         cx.enter("answer");
-        let mut times = Vec::new();
+        let mut times = (Times::default(), Jitter::default());
         let exchange = timeout(cx.before_deadline(), self.exchange(cx, &mut stream, &mut times)).await;
         cx.leave();
-        cx.requests(self.0.count, self.0.count - times.len() as u32);
-        report_times(cx, &times);
+        let back = times.0.count() as u32;
+        cx.requests(self.0.count, self.0.count - back);
+        report_times(cx, &times.0, times.1);
         match exchange {
             Ok(result) => result,
-            Err(_) if times.is_empty() => Err(silence(cx, 1)),
+            Err(_) if back == 0 => Err(silence(cx, 1)),
             Err(_) => {
-                let (back, count, within) = (times.len(), self.0.count, short(cx.settings.timeout));
+                let (count, within) = (self.0.count, short(cx.settings.timeout));
                 let text = format!("only {back} of {count} messages came back within {within}");
                 Err(Fault::target("timeout.answer", text))
             }
@@ -380,80 +411,32 @@ impl TcpEcho {
         &self,
         cx: &Cx<'_>,
         stream: &mut TcpStream,
-        times: &mut Vec<Duration>,
+        (times, jitter): &mut (Times, Jitter),
     ) -> Result<(), Fault> {
         let cookie = self.0.cookie();
         let mut message = vec![0; self.0.size];
-        let mut back = vec![0; self.0.size];
-        let (mut reader, mut writer) = stream.split();
-        for seq in 0..self.0.count {
+        let mut buffer = vec![0; self.0.size];
+        for seq in 0..u64::from(self.0.count) {
             let start = cx.mono();
             fill(&mut message, cookie, seq, start);
-            // Both at once: a server may send back before it has read all.
-            let write = async {
-                writer
-                    .write_all(&message)
-                    .await
-                    .map_err(|e| fault_of(&e, Moment::Later))
-            };
-            let read = async {
-                let mut filled = 0;
-                while filled < back.len() {
-                    let read = reader.read(&mut back[filled..]).await;
-                    let read = read.map_err(|e| fault_of(&e, Moment::Later))?;
-                    if read == 0 {
-                        return Err(Fault::target(
-                            "connect.closed",
-                            "connection closed before all came back",
-                        ));
-                    }
-                    if back[filled..filled + read] != message[filled..filled + read] {
-                        return Err(Fault::target(
-                            "echo.mismatch",
-                            "what came back is not what was sent",
-                        ));
-                    }
-                    filled += read;
-                }
-                Ok(())
-            };
-            tokio::try_join!(write, read)?;
-            times.push(cx.mono().since(start));
+            bounce(stream, &message, &mut buffer).await?;
+            let rtt = cx.mono().since(start);
+            times.add(rtt);
+            jitter.add(rtt.as_secs_f64());
         }
         Ok(())
     }
 }
 
-/// A marked request where it fits, else bytes that differ from message to message.
-fn fill(message: &mut [u8], cookie: u64, seq: u32, sent: Mono) {
-    if (Request {
-        cookie,
-        seq,
-        sent: sent.0,
-    })
-    .write(message)
-    .is_err()
-    {
-        let mark = cookie.wrapping_add(u64::from(seq)).to_be_bytes();
-        message
-            .iter_mut()
-            .zip(mark.iter().cycle())
-            .for_each(|(byte, mark)| *byte = *mark);
-    }
-}
-
-/// Round-trip times, in the order of arrival.
-fn report_times(cx: &Cx<'_>, times: &[Duration]) {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let (Some(least), Some(most)) = (sorted.first(), sorted.last()) else {
+fn report_times(cx: &Cx<'_>, times: &Times, jitter: Jitter) {
+    let (Some(middle), Some(least), Some(most)) = (times.quantile(0.5), times.least(), times.most()) else {
         return;
     };
-    cx.fact("echo.rtt", sorted[sorted.len() / 2].as_secs_f64());
-    if sorted.len() > 1 {
+    cx.fact("echo.rtt", middle.as_secs_f64());
+    if let Some(jitter) = jitter.seconds() {
         cx.fact("echo.rtt_min", least.as_secs_f64());
         cx.fact("echo.rtt_max", most.as_secs_f64());
-        cx.fact("echo.jitter", jitter(times.iter().map(Duration::as_secs_f64)));
+        cx.fact("echo.jitter", jitter);
     }
 }
 

@@ -8,9 +8,12 @@ use lapwing_core::{
 };
 use lapwing_link::echo::{EchoServer, EchoSettings};
 use lapwing_wire::echo::{HEADER_LEN, Stamp, answer};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
+    task::JoinHandle,
+};
 
-use super::*;
 use crate::testkit::{
     Ask, Closed, Datagrams, FAMILIES, Full, MachineClock, Peer, Row, Step, all, fact, loopback, phases,
     verdict,

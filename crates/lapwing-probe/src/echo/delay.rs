@@ -1,0 +1,191 @@
+//! How the delay of each direction changes. No clock of one machine is compared with one of the other: the offset
+//! between them is in every delay, and so in no difference of two.
+
+use std::time::Duration;
+
+use lapwing_core::time::Mono;
+
+use super::times::{Jitter, Times};
+
+/// How fast two clocks may drift apart, as a share: that of ordinary crystals.
+const DRIFT: f64 = 50e-6;
+/// The clocks are read in µs and not at once; the least delays may seem to be shorter by so many seconds.
+const SLACK: f64 = 1e-3;
+
+/// By how much one datagram took longer than the quickest of late, in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub out: Duration,
+    pub back: Duration,
+}
+
+/// One direction of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// Of the delays, whatever the clocks show.
+    pub jitter: Jitter,
+    /// Delays above the least of late.
+    pub changes: Times,
+    /// The least delay, in seconds of two clocks; it rises with time, so that drifting clocks are followed.
+    least: Option<(f64, Mono)>,
+}
+
+impl Way {
+    /// Gives the delay above the least, in seconds.
+    fn above_least(&mut self, delay: f64, now: Mono) -> f64 {
+        let least = match self.least {
+            Some((least, at)) => (least + now.since(at).as_secs_f64() * DRIFT).min(delay),
+            None => delay,
+        };
+        self.least = Some((least, now));
+        delay - least
+    }
+}
+
+/// Both directions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Delays {
+    pub(super) out: Way,
+    pub(super) back: Way,
+    /// The first delay out: all others are kept as differences to it, which are small.
+    origin: Option<i64>,
+    /// How often one clock was seen to be set against the other.
+    pub(super) set: u64,
+}
+
+impl Delays {
+    /// Takes a datagram: sent and back by our clock, received by the server's (µs).
+    pub(super) fn take(&mut self, sent: Mono, received: i64, back: Mono) -> Change {
+        let out = received.wrapping_sub(sent.0 as i64);
+        let origin = *self.origin.get_or_insert(out);
+        let out = out.wrapping_sub(origin) as f64 / 1e6;
+        let back_delay = back.since(sent).as_secs_f64() - out;
+        let mut change = (
+            self.out.above_least(out, back),
+            self.back.above_least(back_delay, back),
+        );
+        // Both least delays together cannot be negative, unless a clock was set in between.
+        let least = |way: &Way| way.least.map_or(0.0, |(least, _)| least);
+        if least(&self.out) + least(&self.back) < -SLACK {
+            self.set += 1;
+            for (way, delay) in [(&mut self.out, out), (&mut self.back, back_delay)] {
+                way.least = Some((delay, back));
+                way.jitter.restart();
+            }
+            change = (0.0, 0.0);
+        }
+        self.out.jitter.add(out);
+        self.back.jitter.add(back_delay);
+        // More than the whole way took it cannot be, whatever the server writes.
+        let whole = back.since(sent);
+        let [out, back] = [change.0, change.1]
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(whole, |length| length.min(whole)));
+        self.out.changes.add(out);
+        self.back.changes.add(back);
+        Change { out, back }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    /// A line whose delays are known, between clocks that are `offset` µs apart.
+    struct Line {
+        delays: Delays,
+        offset: i64,
+        now: u64,
+    }
+
+    impl Line {
+        fn new(offset: i64) -> Self {
+            Self {
+                delays: Delays::default(),
+                offset,
+                now: SECOND,
+            }
+        }
+
+        /// A datagram that takes so many µs each way, a second after the last; gives the changes in µs.
+        fn send(&mut self, out: u64, back: u64) -> (u128, u128) {
+            self.now += SECOND;
+            let received = ((self.now + out) as i64).wrapping_add(self.offset);
+            let change = self
+                .delays
+                .take(Mono(self.now), received, Mono(self.now + out + back));
+            (change.out.as_micros(), change.back.as_micros())
+        }
+    }
+
+    /// The least rises by 50 µs a second.
+    fn near((out, back): (u128, u128), expected: (u128, u128)) {
+        assert!(
+            out.abs_diff(expected.0) <= 1000 && back.abs_diff(expected.1) <= 1000,
+            "{out} {back}, expected {expected:?}"
+        );
+    }
+
+    #[test]
+    fn changes_are_told_by_direction_whatever_the_clocks_show() {
+        for offset in [
+            0,
+            1_700_000_000_000_000,
+            -7_000_000,
+            i64::MAX - 5_000_000,
+            i64::MIN,
+        ] {
+            let mut line = Line::new(offset);
+            near(line.send(10_000, 20_000), (0, 0));
+            near(line.send(60_000, 20_000), (50_000, 0));
+            near(line.send(10_000, 95_000), (0, 75_000));
+            near(line.send(5_000, 20_000), (0, 0));
+            near(line.send(10_000, 20_000), (5_000, 0));
+            assert_eq!(line.delays.set, 0, "{offset}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_drift() {
+        // 40 ppm for a day: 3.5 s in the end.
+        for drift in [40, -40] {
+            let mut line = Line::new(0);
+            for _ in 0..86_400 {
+                line.offset += drift;
+                near(line.send(10_000, 10_000), (0, 0));
+            }
+            near(line.send(10_000, 60_000), (0, 50_000));
+            near(line.send(60_000, 10_000), (50_000, 0));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_begins_anew() {
+        for step in [60_000_000, -60_000_000] {
+            let mut line = Line::new(5);
+            line.send(10_000, 10_000);
+            line.offset += step;
+            near(line.send(10_000, 10_000), (0, 0));
+            near(line.send(10_000, 30_000), (0, 20_000));
+            assert_eq!(line.delays.set, 1);
+            assert!(
+                line.delays.out.jitter.seconds().unwrap() < 0.01,
+                "the step itself is no jitter"
+            );
+        }
+    }
+
+    #[test]
+    fn stamps_that_mean_nothing_are_survived() {
+        let mut delays = Delays::default();
+        for (n, stamp) in [i64::MIN, i64::MAX, 0, -1, i64::MAX, i64::MIN]
+            .into_iter()
+            .enumerate()
+        {
+            let sent = Mono(n as u64 * SECOND);
+            let change = delays.take(sent, stamp, Mono(sent.0 + 10));
+            assert!(change.out + change.back <= Duration::from_millis(2), "{change:?}");
+        }
+    }
+}
