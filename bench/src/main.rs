@@ -6,8 +6,10 @@
 mod bare;
 mod clock;
 mod daemon;
+mod echo;
 mod load;
 mod proc;
+mod report;
 mod sink;
 mod startup;
 mod status;
@@ -36,6 +38,9 @@ Examples:
   cargo run --release -p lapwing-bench -- daemon --kind tcp --monitors 10000 --interval 10s --seconds 30
   cargo run --release -p lapwing-bench -- daemon --kind icmp --monitors 10000 --separate
   cargo run --release -p lapwing-bench -- cli
+  cargo run --release -p lapwing-bench -- echo --rounds 7
+  cargo run --release -p lapwing-store --example year_of_outages -- /tmp/year
+  cargo run --release -p lapwing-bench -- report /tmp/year
   cargo run --release -p lapwing-bench -- bare --kind tcp --rate 1000";
 
 #[derive(Subcommand)]
@@ -46,8 +51,15 @@ enum Command {
     Suite(SuiteArgs),
     /// How long a command takes to start and end
     Cli(CliArgs),
+    /// The echo server beside the barest responder, in turn
+    Echo(EchoArgs),
+    /// How long a report of a year takes, in each format
+    Report(ReportArgs),
     /// A bare loop alone, paced or as fast as it goes
     Bare(BareArgs),
+    /// Sends back what comes: the responder that `echo` compares with
+    #[command(hide = true)]
+    Responder { listen: SocketAddr },
     /// Connects once and ends: the bare process that `cli` compares with
     #[command(hide = true)]
     Connect { address: SocketAddr },
@@ -113,6 +125,32 @@ struct CliArgs {
 }
 
 #[derive(Args)]
+struct EchoArgs {
+    /// Bytes of each datagram, 40 to 1472
+    #[arg(long, value_delimiter = ',', default_value = "64,1200")]
+    sizes: Vec<usize>,
+    /// How often each responder has its turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Length of each turn
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    #[command(flatten)]
+    program: Program,
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    /// Data folder, such as the example `year_of_outages` of lapwing-store writes
+    folder: PathBuf,
+    /// How often each format is written
+    #[arg(long, default_value_t = 11)]
+    runs: usize,
+    #[command(flatten)]
+    program: Program,
+}
+
+#[derive(Args)]
 struct BareArgs {
     #[arg(long, value_enum, default_value_t = Kind::Tcp)]
     kind: Kind,
@@ -167,7 +205,15 @@ fn run(command: Command) -> anyhow::Result<()> {
             )
         }
         Command::Cli(args) => startup::run(args.runs.max(1), &args.program.find()?),
+        Command::Report(args) => report::run(&args.folder, args.runs.max(1), &args.program.find()?),
         Command::Bare(args) => suite::bare(args.kind, args.rate, Duration::from_secs(args.seconds.max(1))),
+        Command::Echo(args) => echo::run(
+            &args.sizes,
+            args.rounds.max(1),
+            Duration::from_secs(args.seconds.max(1)),
+            &args.program.find()?,
+        ),
+        Command::Responder { listen } => echo::respond(listen),
         Command::Connect { address } => startup::connect(address),
     }
 }

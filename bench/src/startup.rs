@@ -12,15 +12,15 @@ use anyhow::{Context as _, ensure};
 use crate::{clock, proc::Cpu, sink::Sink, table};
 
 /// A command and what came of its runs.
-struct Measured {
-    name: String,
+pub(crate) struct Measured {
+    pub(crate) name: String,
     command: Command,
-    wall: Vec<Duration>,
-    cpu: Vec<Duration>,
+    pub(crate) wall: Vec<Duration>,
+    pub(crate) cpu: Vec<Duration>,
 }
 
 impl Measured {
-    fn new(name: &str, program: &Path, args: &[&str]) -> Self {
+    pub(crate) fn new(name: &str, program: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(program);
         command
             .args(args)
@@ -36,7 +36,7 @@ impl Measured {
     }
 
     /// One run. The only child at that time, so what children have used since is its own.
-    fn run(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn run(&mut self) -> anyhow::Result<()> {
         let (begun, before) = (clock::now(), Cpu::of_children()?);
         let status = self
             .command
@@ -98,7 +98,7 @@ pub(crate) fn connect(address: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("{address} cannot be reached"))
 }
 
-fn median(times: &mut [Duration]) -> Duration {
+pub(crate) fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }

@@ -4,11 +4,14 @@ mod backup;
 mod check;
 pub mod config;
 mod echo;
+mod import;
 mod local;
 mod notify;
 mod reference;
 mod report;
 mod run;
+mod sensor;
+mod service;
 mod status;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -59,12 +62,20 @@ enum Command {
     /// Write, check and show configurations
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Take over the configuration of another tool
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Prove notifiers, list them, find Telegram chats
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
     /// An echo server, to measure lines with
     #[command(subcommand)]
     Echo(echo::EchoCommand),
+    /// Send heartbeats of this machine to a monitor, until stopped
+    Sensor(sensor::SensorArgs),
+    /// Run the daemon or a sensor as a service of systemd
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Copy all data into one file, while the daemon runs
     Backup(backup::BackupArgs),
     /// Put a backup back in place, also under a running daemon
@@ -187,8 +198,11 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Status(args) => status::status(&args, &environment),
         Command::Report(args) => report::report(&args, &environment),
         Command::Config(command) => configuration(command, &environment),
+        Command::Import(command) => import::import(&command, &environment),
         Command::Notify(command) => notify::notify(&command, &environment),
         Command::Echo(command) => echo::echo(&command),
+        Command::Sensor(args) => sensor::sensor(&args, &environment),
+        Command::Service(command) => service::service(&command, &environment),
         Command::Backup(args) => backup::backup(&args, &environment),
         Command::Restore(args) => backup::restore(&args, &environment),
         Command::Reference { folder } => reference::write(&folder),

@@ -2,10 +2,12 @@
 //! runs this same code. Never shows a secret, never stops at the first error.
 
 mod command_line;
+mod credentials;
 mod diagnostic;
 mod effective;
 mod environment;
 mod file;
+mod heartbeat;
 mod hosts;
 pub mod keys;
 mod locate;
@@ -16,6 +18,7 @@ mod options;
 mod plan;
 mod schema;
 mod secrets;
+mod senders;
 mod show;
 mod syntax;
 #[cfg(test)]
@@ -23,12 +26,15 @@ mod tests;
 mod value;
 mod vocabulary;
 
-use command_line::kinds;
-pub use command_line::{Check, checks};
+pub use command_line::{Check, checks, kinds};
 pub use diagnostic::Report;
 pub use environment::Environment;
-pub use locate::{default_path, locate};
+pub use heartbeat::is_key;
+pub use locate::{default_path, is_configuration, locate, reason};
 pub use schema::schema;
+pub use show::quoted;
+pub use credentials::{is_credential, secret_files};
+pub use secrets::secret_file;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -41,6 +47,10 @@ use std::{
 
 use jiff::tz::TimeZone;
 use lapwing_core::{kind::Options, monitor::Plan};
+use lapwing_link::{
+    echo::{EchoSettings, Plain},
+    heartbeat::Roster,
+};
 use lapwing_notify::Built;
 use lapwing_probe::Prober;
 
@@ -60,8 +70,9 @@ pub struct Loaded {
     /// Where the status page listens; None for nowhere.
     pub web: Option<SocketAddr>,
     pub store: Store,
-    /// Where the echo server listens; None for nowhere.
-    pub echo: Option<SocketAddr>,
+    /// The echo server; None for none.
+    pub echo: Option<EchoSettings>,
+    pub heartbeat: Heartbeat,
     pub log: Log,
     /// What was read: a file or a folder.
     pub source: PathBuf,
@@ -116,6 +127,16 @@ pub struct Store {
     pub max_size: u64,
 }
 
+/// `[heartbeat]` and the monitors of heartbeats: where senders report in, and who they are.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    /// Where datagrams are listened for; None for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Where pings are listened for; None for nowhere.
+    pub http: Option<SocketAddr>,
+    pub roster: Arc<Roster>,
+}
+
 /// `[log]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -163,7 +184,7 @@ fn read<T>(
         .map_or_else(|| system.clone(), |(_, zone)| zone.clone());
     let (notifiers, policies) = notify::build(&mut reading, &file.notifiers);
     let mut planner = Planner::new(&file.defaults, &system, &file.notifier_names);
-    let mut planned = Vec::new();
+    let (mut planned, mut adopt) = (Vec::new(), None);
     // What a broken file seems to say would be told as errors that it does not have.
     if !file.broken {
         options::check_defaults(&mut reading, &file.defaults.options);
@@ -173,10 +194,18 @@ fn read<T>(
                 .map(|monitor| planner.add(&mut reading, monitor)),
         );
         ports(&mut reading, &file.tables);
+        planner.senders.check(&mut reading, &file.tables.heartbeat);
+        adopt = planner.adoption(&mut reading, &file.tables.heartbeat, &system);
     }
-    let (series, probers) = (planner.series, planner.probers);
-    let echo = file.tables.echo.as_ref().and_then(|e| e.value);
-    if series.is_empty() && echo.is_none() && !reading.failed() {
+    let Planner {
+        series,
+        probers,
+        senders,
+        ..
+    } = planner;
+    let heartbeat = senders.heartbeat(&mut reading, &file.tables.heartbeat);
+    let echo = echo(&file.tables);
+    if series.is_empty() && echo.is_none() && adopt.is_none() && !reading.failed() {
         let hint = "a configuration needs at least one [[monitor]]".to_owned();
         reading.error(Place::NONE, format!("{} has no monitor", path.display()), hint);
     }
@@ -187,7 +216,7 @@ fn read<T>(
             series,
             notifiers: policies,
             zone: Some(zone),
-            adopt: None,
+            adopt,
         },
         probers: Arc::new(probers),
         notifiers,
@@ -195,6 +224,7 @@ fn read<T>(
         web: web(&file.tables),
         store: store(&file.tables, folder_of(path), env),
         echo,
+        heartbeat,
         log: log(&file.tables),
         source: path.to_owned(),
         fingerprint: fingerprint(sources.iter().chain(&lists)),
@@ -265,21 +295,46 @@ fn sources(path: &Path) -> Result<Vec<Source>, Report> {
     files.into_iter().map(read).collect()
 }
 
-/// The page and the echo server cannot have one port.
+/// Two listeners cannot have one port, unless one has it for UDP and the other for TCP.
 fn ports(reading: &mut Reading<'_>, tables: &Tables) {
-    let (Some(web), Some(echo)) = (web(tables), &tables.echo) else {
-        return;
-    };
-    let Some(echo_addr) = echo.value else { return };
-    let same = web.ip() == echo_addr.ip() || web.ip().is_unspecified() || echo_addr.ip().is_unspecified();
-    if web.port() != 0 && web.port() == echo_addr.port() && same {
-        let message = format!("the status page already listens on {web}");
-        reading.error(
-            echo.place,
-            message,
-            "the echo server's usual port is 7007".to_owned(),
-        );
+    let web_at = tables.web.as_ref().map_or(Place::NONE, |web| web.place);
+    let echo = tables.echo.listen.as_ref().and_then(|e| Some((e.value?, e.place)));
+    let (udp, http) = (tables.heartbeat.udp(), tables.heartbeat.http());
+    let mut tcp = Vec::new();
+    tcp.extend(web(tables).map(|addr| ("the status page", (addr, web_at), "its usual port is 8480")));
+    tcp.extend(echo.map(|echo| ("the echo server", echo, "the echo server's usual port is 7007")));
+    tcp.extend(http.map(|http| ("[heartbeat] http", http, "its usual port is 7778")));
+    let mut datagrams = Vec::new();
+    datagrams.extend(echo.map(|echo| ("the echo server", echo, "its usual port is 7007")));
+    datagrams.extend(udp.map(|udp| ("[heartbeat] listen", udp, "its usual port is 7777")));
+    for listeners in [tcp, datagrams] {
+        for (n, (_, (addr, place), hint)) in listeners.iter().enumerate() {
+            let taken = listeners[..n].iter().find(|(_, (other, _), _)| same_place(*addr, *other));
+            if let Some((name, (other, _), _)) = taken {
+                reading.error(*place, format!("{name} already listens on {other}"), (*hint).to_owned());
+            }
+        }
     }
+}
+
+fn same_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same
+}
+
+/// The echo server's settings, where it is to listen.
+fn echo(tables: &Tables) -> Option<EchoSettings> {
+    let text = &tables.echo;
+    let mut settings = EchoSettings::new(text.listen.as_ref()?.value?);
+    let rate = |given: Option<i64>| given.and_then(|rate| u32::try_from(rate).ok());
+    settings.per_source = rate(text.per_source).unwrap_or(settings.per_source);
+    settings.in_all = rate(text.in_all).unwrap_or(settings.in_all);
+    settings.plain = match text.plain {
+        Some("refused") => Plain::Refused,
+        Some("allowed") => Plain::Allowed,
+        _ => Plain::Guarded,
+    };
+    Some(settings)
 }
 
 fn web(tables: &Tables) -> Option<SocketAddr> {
@@ -290,10 +345,11 @@ fn web(tables: &Tables) -> Option<SocketAddr> {
 }
 
 fn store(tables: &Tables, folder: &Path, env: &Environment) -> Store {
-    let path = match (&tables.store_path, env.given("STATE_DIRECTORY")) {
+    let path = match (&tables.store_path, env.folder("STATE_DIRECTORY")) {
         (Some(path), _) => folder.join(&path.value),
-        // systemd separates several by colons.
-        (None, Some(state)) => PathBuf::from(state.split(':').next().unwrap_or(state)),
+        (None, Some(state)) => state,
+        // Programs do not write below /etc; where a service has its data, everybody looks for it.
+        (None, None) if std::path::absolute(folder).is_ok_and(|f| f.starts_with("/etc/lapwing")) => PathBuf::from("/var/lib/lapwing"),
         (None, None) => folder.join("data"),
     };
     Store {

@@ -20,7 +20,7 @@ use lapwing_notify::{Built, Message as Letter};
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::{debug, info, warn};
 
-use crate::{engine::Message, recorder::Outlet};
+use crate::{ear::Reception, engine::Message, recorder::{Outlet, Sign}};
 
 /// A message that waited longer than this says when it happened.
 const LATE: Duration = Duration::from_secs(60);
@@ -31,15 +31,25 @@ pub struct Told {
     pub zone: TimeZone,
 }
 
-/// Shows events in the log and hands messages to notifiers.
+/// Shows events in the log, hands messages to notifiers, and has senders told that their beats count.
 pub struct Courier {
     pub net: Net,
     pub runtime: Handle,
     pub engine: mpsc::Sender<Message>,
     pub told: Arc<RwLock<Arc<Told>>>,
+    pub reception: Arc<Reception>,
 }
 
 impl Outlet for Courier {
+    fn heard(&self, ticket: u64) {
+        self.reception.heard(ticket);
+    }
+
+    fn sign(&self, sign: Sign) {
+        // Whoever no longer waits is stopping.
+        self.runtime.spawn(async move { sign.send(()) });
+    }
+
     fn announce(&self, event: &Arc<Event>) {
         let series = event.series.as_ref().map_or("-", |s| s.name.as_str());
         let code = event.reason.as_ref().map_or("-", |r| r.code.as_str());

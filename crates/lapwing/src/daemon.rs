@@ -14,6 +14,7 @@ use lapwing_core::{
     observation::{Observation, Outcome, Reason, Requests, Sample},
     time::{Clock, Wall},
 };
+use lapwing_link::heartbeat::Rosters;
 use lapwing_net::Net;
 use lapwing_store::{Class, DataDir, DiskHistory, DiskLedger, History, Point, Wanted, book};
 use tokio::{
@@ -27,16 +28,21 @@ use crate::{
     clock::SystemClock,
     config::{self, Environment, Loaded},
     courier::{Courier, Told},
+    ear::Reception,
     engine::{Engine, Message, QUEUE},
     hands::{Hands, Meter},
-    listeners::{Listeners, RestoreOrder, StatusSource},
+    listeners::{Hearing, Listeners, RestoreOrder, StatusSource},
+    manager::Manager,
     recorder::{self, Retention, Started, full},
     stalls::Stalls,
     telemetry::LogLevel,
+    watchdog,
 };
 
 /// Descriptors kept free for the store, the listeners and the notifiers.
 const RESERVED_DESCRIPTORS: usize = 128;
+/// How long the service manager waits while a backup takes the place of the data.
+const RESTORING: Duration = Duration::from_hours(1);
 /// How long the end waits for messages under way.
 const GOODBYE: Duration = Duration::from_secs(8);
 
@@ -48,6 +54,7 @@ pub struct Daemon {
     pub clock: Arc<SystemClock>,
     pub net: Net,
     pub log: LogLevel,
+    pub manager: Arc<Manager>,
 }
 
 /// What an earlier run left, and where this one writes.
@@ -74,6 +81,16 @@ impl Daemon {
         let mut listeners = Listeners::bind(&self.loaded, memory.dir.path(), &self.clock).await?;
         let lookout = self.look_out(&memory)?;
         let (queue, inbox) = mpsc::channel(QUEUE);
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let hearing = Hearing {
+            reception: Arc::new(Reception::new(
+                queue.clone(),
+                Handle::current(),
+                Arc::clone(&clock),
+            )),
+            rosters: Rosters::new(Arc::clone(&self.loaded.heartbeat.roster)),
+            clock,
+        };
         let places = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16) * 3 / 4;
         let desk = Desk {
             net: self.net.clone(),
@@ -82,6 +99,8 @@ impl Daemon {
             places: Arc::new(Semaphore::new(places)),
             meter: Arc::default(),
             stalls: Stalls::watch(Arc::clone(&self.clock) as _)?,
+            reception: Arc::clone(&hearing.reception),
+            rosters: hearing.rosters.clone(),
         };
         let Started {
             recorder,
@@ -105,8 +124,10 @@ impl Daemon {
             meter: Arc::clone(&desk.meter),
             dropped: Arc::clone(&recorder.dropped),
             orders,
+            board: listeners.board(),
             data: memory.dir.path().to_owned(),
         }));
+        listeners.hear(hearing, &lookout.snapshot())?;
         let hands = desk.hands(&self.loaded);
         let engine = Engine {
             lookout,
@@ -121,12 +142,22 @@ impl Daemon {
             engine.run().await;
         });
         self.greet(&listeners, memory.dir.path());
+        self.manager.wait(None);
+        self.manager.ready();
+        let told = tokio::spawn(watchdog::tell(Arc::clone(&self.manager), desk.queue.clone()));
         let order = tokio::select! {
             order = self.obey(signals, &desk, &mut listeners, &mut ordered) => order,
             Some(part) = defects.recv() => bail!("the {part} ended by a defect of Lapwing; please report it"),
         };
+        told.abort();
+        match order {
+            None => self.manager.stopping(),
+            Some(_) => self.manager.wait(Some(RESTORING)),
+        }
+        listeners.stop_hearing();
         stop(&desk.queue, engine).await;
         tokio::task::spawn_blocking(move || threads.join()).await?;
+        desk.reception.close();
         drop(memory);
         let next = match order {
             None => Next::Stop,
@@ -217,7 +248,11 @@ impl Daemon {
             tokio::select! {
                 _ = signals.terminate.recv() => { info!("SIGTERM: stopping"); return None }
                 _ = signals.interrupt.recv() => { info!("SIGINT: stopping"); return None }
-                _ = signals.hangup.recv() => self.reload(desk, listeners).await,
+                _ = signals.hangup.recv() => {
+                    self.manager.reloading();
+                    self.reload(desk, listeners).await;
+                    self.manager.ready();
+                }
                 Some(order) = orders.recv() => return Some(order),
             }
         }
@@ -257,8 +292,10 @@ impl Daemon {
                 .await,
         );
         drop(desk.queue.send(Message::Input(Box::new(Input::Plan(plan)))).await);
+        // Behind the plan: a beat of a new sender finds its series.
+        desk.rosters.replace(Arc::clone(&loaded.heartbeat.roster));
         // A life after a restore opens what is open now, not what was refused.
-        (loaded.web, loaded.echo) = listeners.opened();
+        listeners.opened(&mut loaded);
         self.loaded = loaded;
         info!(
             "configuration applied: watching {}",
@@ -298,6 +335,8 @@ struct Desk {
     places: Arc<Semaphore>,
     meter: Arc<Meter>,
     stalls: Arc<Stalls>,
+    reception: Arc<Reception>,
+    rosters: Rosters,
 }
 
 impl Desk {
@@ -319,6 +358,7 @@ impl Desk {
             runtime: Handle::current(),
             engine: self.queue.clone(),
             told: Arc::clone(&self.told),
+            reception: Arc::clone(&self.reception),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The engine loop: inputs in, effects out. It owns the lookout and never waits for storage or the network.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lapwing_core::{
     lookout::{Effect, Input, Lookout, Snapshot},
+    state::State,
     time::{Clock, Now, Wall},
 };
 use tokio::{
@@ -11,7 +12,11 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{clock, hands::Hands, recorder::Recorder};
+use crate::{
+    clock,
+    hands::Hands,
+    recorder::{Recorder, Sign},
+};
 
 /// Capacity of the queue into the engine. Full, it makes probes wait to report, which shows as lateness.
 pub const QUEUE: usize = 16_384;
@@ -30,6 +35,10 @@ pub enum Message {
     Snapshot(oneshot::Sender<Snapshot>),
     /// Are you there?
     Ping(oneshot::Sender<()>),
+    /// Are you there, and the ledger behind you, and those who send messages?
+    Sign(Sign),
+    /// How many series are in each state.
+    Count(oneshot::Sender<BTreeMap<State, usize>>),
     /// New hands for a new plan, which comes right behind.
     Hands(Box<Hands>),
     /// End in good order: the sender hears when all effects have been given out.
@@ -69,6 +78,8 @@ impl Engine {
                     Message::Hands(hands) => self.hands = *hands,
                     // Somebody who no longer wants the answer is no fault.
                     Message::Ping(reply) => drop(reply.send(())),
+                    Message::Sign(sign) => self.recorder.sign(sign),
+                    Message::Count(reply) => drop(reply.send(self.lookout.count())),
                     Message::Snapshot(reply) => drop(reply.send(self.lookout.snapshot())),
                     Message::Stop(done) => {
                         self.lookout.handle(Input::Stop, now);

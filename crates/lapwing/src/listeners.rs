@@ -1,4 +1,7 @@
-//! What others reach us by: the status page and API, the Unix socket of the local commands, the echo server.
+//! What others reach us by: the status page and API, the Unix socket of the local commands, the echo server, and where
+//! sensors and jobs report in.
+
+mod beats;
 
 use std::{
     future::Future,
@@ -7,16 +10,19 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use anyhow::Context;
-use lapwing_api::shapes::{EngineShape, LateShape, StatusShape};
-use lapwing_core::time::Clock;
-use lapwing_link::echo::{EchoServer, EchoSettings};
-use lapwing_web::Source;
+use lapwing_api::shapes::{EngineShape, LateShape, ListenerShape, StatusShape};
+use lapwing_core::{
+    lookout::Snapshot,
+    time::{Clock, Wall},
+};
+use lapwing_link::echo::{EchoCounters, EchoServer, EchoSettings};
+use lapwing_web::{Source, pings::Pings};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{mpsc, oneshot, watch},
@@ -24,9 +30,12 @@ use tokio::{
 };
 use tracing::error;
 
+pub use self::beats::Hearing;
+use self::beats::{PingDoor, Sensors};
 use crate::{
     clock::SystemClock,
     config::Loaded,
+    ear,
     engine::Message,
     hands::{Meter, late_ms},
     recorder::full,
@@ -41,7 +50,14 @@ pub struct Listeners {
     socket: PathBuf,
     unix: Option<UnixListener>,
     echo: Option<Echo>,
+    sensors: Option<Sensors>,
+    pings: Option<PingDoor>,
     source: Option<Arc<dyn Source>>,
+    hearing: Option<Hearing>,
+    ping_desk: Option<Arc<dyn Pings>>,
+    /// Since when nobody hears datagrams, where somebody did before.
+    deaf_since: Option<Wall>,
+    board: Board,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -56,10 +72,38 @@ struct Web {
 
 /// A running echo server; it stops when told, or when dropped.
 struct Echo {
-    wanted: SocketAddr,
+    wanted: EchoSettings,
     bound: SocketAddr,
+    counters: Arc<EchoCounters>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+/// What came to the listeners that are open, for whoever asks for the status.
+#[derive(Clone, Default)]
+pub struct Board(Arc<Mutex<Vec<Posted>>>);
+
+struct Posted {
+    name: &'static str,
+    address: SocketAddr,
+    counts: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send>,
+}
+
+impl Board {
+    fn read(&self) -> Vec<(String, ListenerShape)> {
+        let posted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shape = |one: &Posted| ListenerShape {
+            address: one.address.to_string(),
+            counts: (one.counts)()
+                .into_iter()
+                .map(|(name, n)| (name.to_owned(), n))
+                .collect(),
+        };
+        posted
+            .iter()
+            .map(|one| (one.name.to_owned(), shape(one)))
+            .collect()
+    }
 }
 
 impl Listeners {
@@ -69,8 +113,13 @@ impl Listeners {
             Some(wanted) => Some(bind_web(wanted).await?),
             None => None,
         };
-        let echo = match loaded.echo {
-            Some(wanted) => Some(start_echo(wanted, clock)?),
+        let echo = match &loaded.echo {
+            Some(wanted) => Some(start_echo(wanted.clone(), clock)?),
+            None => None,
+        };
+        let sensors = loaded.heartbeat.listen.map(Sensors::bind).transpose()?;
+        let pings = match loaded.heartbeat.http {
+            Some(wanted) => Some(PingDoor::bind(wanted).await?),
             None => None,
         };
         let socket = data.join(SOCKET);
@@ -80,7 +129,13 @@ impl Listeners {
             socket,
             unix,
             echo,
+            sensors,
+            pings,
             source: None,
+            hearing: None,
+            ping_desk: None,
+            deaf_since: None,
+            board: Board::default(),
             stop: watch::channel(false).0,
             tasks: Vec::new(),
         })
@@ -103,6 +158,56 @@ impl Listeners {
         self.serve_web();
     }
 
+    /// Begins to hear: what `before` says was heard by earlier runs counts no second time.
+    pub fn hear(&mut self, hearing: Hearing, before: &Snapshot) -> anyhow::Result<()> {
+        if let Some(sensors) = &mut self.sensors {
+            sensors.start(&hearing, ear::known(before))?;
+        }
+        let (reception, rosters) = (Arc::clone(&hearing.reception), hearing.rosters.clone());
+        let desk: Arc<dyn Pings> =
+            Arc::new(ear::PingDesk::new(reception, rosters, ear::ping_sources(before)));
+        if let Some(pings) = &mut self.pings {
+            pings.serve(Arc::clone(&desk));
+        }
+        (self.hearing, self.ping_desk) = (Some(hearing), Some(desk));
+        self.post();
+        Ok(())
+    }
+
+    /// The counters of all listeners, also of those that are opened later.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    fn post(&self) {
+        let mut posted = Vec::new();
+        if let Some(sensors) = &self.sensors {
+            let counters = Arc::clone(&sensors.counters);
+            posted.push(Posted {
+                name: "heartbeat",
+                address: sensors.bound,
+                counts: Box::new(move || counters.all()),
+            });
+        }
+        if let Some(pings) = &self.pings {
+            let counters = Arc::clone(&pings.counters);
+            posted.push(Posted {
+                name: "pings",
+                address: pings.bound,
+                counts: Box::new(move || counters.all().to_vec()),
+            });
+        }
+        if let Some(echo) = &self.echo {
+            let counters = Arc::clone(&echo.counters);
+            posted.push(Posted {
+                name: "echo",
+                address: echo.bound,
+                counts: Box::new(move || counters.all().to_vec()),
+            });
+        }
+        *self.board.0.lock().unwrap_or_else(PoisonError::into_inner) = posted;
+    }
+
     /// Opens what a changed configuration wants elsewhere, and closes what it no longer wants. What cannot be opened
     /// stays where it was. Gives a line for each that has moved, and why others have not.
     pub async fn rebind(
@@ -116,9 +221,16 @@ impl Listeners {
             failed.extend(self.move_web(loaded.web).await.err());
             self.serve_web();
         }
-        if self.echo.as_ref().map(|e| e.wanted) != loaded.echo {
-            failed.extend(self.move_echo(loaded.echo, clock).await.err());
+        if self.echo.as_ref().map(|e| &e.wanted) != loaded.echo.as_ref() {
+            failed.extend(self.move_echo(loaded.echo.clone(), clock).await.err());
         }
+        if self.sensors.as_ref().map(|s| s.wanted) != loaded.heartbeat.listen {
+            failed.extend(self.move_sensors(loaded.heartbeat.listen).await.err());
+        }
+        if self.pings.as_ref().map(|p| p.wanted) != loaded.heartbeat.http {
+            failed.extend(self.move_pings(loaded.heartbeat.http).await.err());
+        }
+        self.post();
         let moved = self
             .describe()
             .into_iter()
@@ -149,11 +261,11 @@ impl Listeners {
 
     async fn move_echo(
         &mut self,
-        wanted: Option<SocketAddr>,
+        wanted: Option<EchoSettings>,
         clock: &Arc<SystemClock>,
     ) -> anyhow::Result<()> {
         let old = self.echo.take();
-        let (place, was) = (old.as_ref().map(|o| o.bound), old.as_ref().map(|o| o.wanted));
+        let was = old.as_ref().map(|o| (o.bound, o.wanted.clone()));
         if let Some(old) = old {
             old.stop().await;
         }
@@ -164,7 +276,11 @@ impl Listeners {
                 Ok(())
             }
             Err(failed) => {
-                if let (Some(place), Some(was)) = (place, was) {
+                if let Some((listen, was)) = was {
+                    let place = EchoSettings {
+                        listen,
+                        ..was.clone()
+                    };
                     self.echo = Some(Echo {
                         wanted: was,
                         ..start_echo(place, clock)?
@@ -175,12 +291,85 @@ impl Listeners {
         }
     }
 
-    /// The addresses that the configuration names for the page and the echo server, as far as they could be opened.
-    pub fn opened(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        (
-            self.web.as_ref().map(|w| w.wanted),
-            self.echo.as_ref().map(|e| e.wanted),
-        )
+    /// The old listener goes first: it may have the port that the new one wants, and each knows by itself what it has
+    /// heard.
+    async fn move_sensors(&mut self, wanted: Option<SocketAddr>) -> anyhow::Result<()> {
+        let Some(hearing) = self.hearing.clone() else {
+            return Ok(());
+        };
+        let old = self.sensors.take().map(|mut old| {
+            old.stop();
+            (old.wanted, old.bound)
+        });
+        if old.is_some() {
+            self.deaf_since = Some(hearing.clock.now().wall);
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
+        let before = hearing
+            .reception
+            .snapshot()
+            .await
+            .context("the daemon is stopping")?;
+        let open = |place, wanted| {
+            let mut sensors = Sensors::bind(place)?;
+            sensors.start(&hearing, ear::known(&before))?;
+            sensors.wanted = wanted;
+            anyhow::Ok(sensors)
+        };
+        let moved = match open(wanted, wanted) {
+            Ok(new) => {
+                self.sensors = Some(new);
+                Ok(())
+            }
+            Err(failed) => {
+                if let Some((was, place)) = old {
+                    self.sensors = Some(open(place, was)?);
+                }
+                Err(failed)
+            }
+        };
+        if let Some(from) = self.deaf_since.take_if(|_| self.sensors.is_some()) {
+            hearing.reception.deaf(from);
+        }
+        moved
+    }
+
+    async fn move_pings(&mut self, wanted: Option<SocketAddr>) -> anyhow::Result<()> {
+        let old = self.pings.take();
+        let was = old.as_ref().map(|old| (old.wanted, old.bound));
+        if let Some(old) = old {
+            old.stop().await;
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
+        let (opened, failed) = match (PingDoor::bind(wanted).await, was) {
+            (Ok(new), _) => (Some(new), None),
+            (Err(failed), Some((was, place))) => {
+                let mut old = PingDoor::bind(place).await?;
+                old.wanted = was;
+                (Some(old), Some(failed))
+            }
+            (Err(failed), None) => (None, Some(failed)),
+        };
+        self.pings = opened;
+        if let (Some(pings), Some(desk)) = (&mut self.pings, &self.ping_desk) {
+            pings.serve(Arc::clone(desk));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Has the configuration say what is open, where it could not be opened as it says.
+    pub fn opened(&self, loaded: &mut Loaded) {
+        loaded.web = self.web.as_ref().map(|w| w.wanted);
+        loaded.echo = self.echo.as_ref().map(|e| e.wanted.clone());
+        loaded.heartbeat.listen = self.sensors.as_ref().map(|s| s.wanted);
+        loaded.heartbeat.http = self.pings.as_ref().map(|p| p.wanted);
+    }
+
+    /// Hears no more datagrams. What was heard is still worked up and answered.
+    pub fn stop_hearing(&mut self) {
+        if let Some(sensors) = &mut self.sensors {
+            sensors.stop();
+        }
     }
 
     /// Where everything is, a line each.
@@ -198,6 +387,8 @@ impl Listeners {
                 echo.bound
             ));
         }
+        lines.extend(self.sensors.as_ref().map(Sensors::describe));
+        lines.extend(self.pings.as_ref().map(PingDoor::describe));
         lines
     }
 
@@ -209,6 +400,9 @@ impl Listeners {
         }
         if let Some(echo) = self.echo.take() {
             echo.stop().await;
+        }
+        if let Some(pings) = self.pings.take() {
+            pings.stop().await;
         }
         for task in self.tasks.drain(..) {
             // A client that never ends its request does not hold the end up.
@@ -247,11 +441,12 @@ async fn bind_web(wanted: SocketAddr) -> anyhow::Result<Web> {
     })
 }
 
-fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Echo> {
-    let server = EchoServer::bind(EchoSettings::new(wanted), Arc::clone(clock) as _).with_context(|| {
-        format!("the echo server cannot listen on {wanted}; choose another address in the configuration: [echo] listen")
+fn start_echo(wanted: EchoSettings, clock: &Arc<SystemClock>) -> anyhow::Result<Echo> {
+    let listen = wanted.listen;
+    let server = EchoServer::bind(wanted.clone(), Arc::clone(clock) as _).with_context(|| {
+        format!("the echo server cannot listen on {listen}; choose another address in the configuration: [echo] listen")
     })?;
-    let bound = server.address();
+    let (bound, counters) = (server.address(), server.counters());
     let (stop, mut stopped) = watch::channel(false);
     let task = tokio::spawn(server.serve(async move {
         // An error means that the sender is gone, which is a stop too.
@@ -260,6 +455,7 @@ fn start_echo(wanted: SocketAddr, clock: &Arc<SystemClock>) -> anyhow::Result<Ec
     Ok(Echo {
         wanted,
         bound,
+        counters,
         stop,
         task,
     })
@@ -311,6 +507,7 @@ pub struct StatusSource {
     /// Observations that storage could not take.
     pub dropped: Arc<AtomicU64>,
     pub orders: mpsc::Sender<RestoreOrder>,
+    pub board: Board,
     /// The data folder.
     pub data: PathBuf,
 }
@@ -367,6 +564,7 @@ impl Source for StatusSource {
                     .map(|(up_to_ms, probes)| LateShape { up_to_ms, probes })
                     .collect(),
             });
+            status.listeners = self.board.read().into_iter().collect();
             Some(status)
         })
     }

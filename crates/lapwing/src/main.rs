@@ -10,13 +10,16 @@ mod clock;
 mod config;
 mod courier;
 mod daemon;
+mod ear;
 mod engine;
 mod hands;
 mod listeners;
+mod manager;
 mod out;
 mod recorder;
 mod stalls;
 mod telemetry;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use lapwing_term::paint::Paint;
+use terminal_size::{Width, terminal_size_of};
 
 /// Writes to standard output. A closed pipe is no error of ours.
 pub fn print(text: &str) -> io::Result<()> {
@@ -22,6 +23,12 @@ pub fn paint() -> Paint {
     } else {
         Paint::Plain
     }
+}
+
+/// Columns of the terminal; None when standard output is none.
+pub fn width() -> Option<usize> {
+    let (Width(columns), _) = terminal_size_of(io::stdout())?;
+    Some(columns.into())
 }
 
 /// As [`paint`], for standard error.

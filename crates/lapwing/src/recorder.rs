@@ -46,12 +46,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The engine's way to both threads.
 pub struct Recorder {
-    decisions: mpsc::Sender<Vec<Effect>>,
+    decisions: mpsc::Sender<Page>,
     samples: Arc<Tray>,
     /// Codes of our own faults that the log has told.
     told: Mutex<HashSet<String>>,
     pub dropped: Arc<AtomicU64>,
 }
+
+/// What the ledger's thread is given.
+enum Page {
+    Decisions(Vec<Effect>),
+    Sign(Sign),
+}
+
+/// A sign of life: it takes the whole way of an alert, and is answered at its end.
+pub type Sign = tokio::sync::oneshot::Sender<()>;
 
 type Sample = (Arc<Series>, Arc<Observation>);
 
@@ -108,6 +117,10 @@ impl Drop for Recorder {
 pub trait Outlet: Send + 'static {
     fn announce(&self, event: &Arc<Event>);
     fn deliver(&self, delivery: Delivery);
+    /// The beat with this ticket counts, durably.
+    fn heard(&self, ticket: u64);
+    /// Answers, where messages are sent from.
+    fn sign(&self, sign: Sign);
 }
 
 /// How long observations are kept, and how large the history may become.
@@ -223,6 +236,7 @@ pub fn start(
         doubt: Doubt::new(clock.now()),
         pending: BTreeMap::new(),
         held: Vec::new(),
+        signs: Vec::new(),
     };
     let ledger = std::thread::Builder::new()
         .name("ledger".to_owned())
@@ -278,13 +292,16 @@ impl Recorder {
             self.dropped
                 .fetch_add(self.samples.put(samples), Ordering::Relaxed);
         }
-        if !decisions.is_empty() && self.decisions.send(decisions).is_err() {
+        if !decisions.is_empty() && self.decisions.send(Page::Decisions(decisions)).is_err() {
             error!("the ledger's thread is gone: decisions are not stored");
         }
     }
-}
 
-impl Recorder {
+    /// Sends a sign of life the way of the decisions. It is dropped unanswered when the ledger's thread is gone.
+    pub fn sign(&self, sign: Sign) {
+        drop(self.decisions.send(Page::Sign(sign)));
+    }
+
     /// What this program lacks is told once for each code: whoever starts it should not have to look for it.
     fn warn_once(&self, series: &Series, observation: &Observation) {
         let Outcome::Inconclusive(reason) = &observation.outcome else {
@@ -319,10 +336,12 @@ struct Clerk<O> {
     pending: BTreeMap<Key, Op>,
     /// What waits for it.
     held: Vec<Effect>,
+    /// What is answered after the next try to store, whatever came of it.
+    signs: Vec<Sign>,
 }
 
 impl<O: Outlet> Clerk<O> {
-    fn run(mut self, decided: &mpsc::Receiver<Vec<Effect>>) {
+    fn run(mut self, decided: &mpsc::Receiver<Page>) {
         let mut failing_since: Option<Mono> = None;
         // Not at once: a machine without a battery-backed clock may still be in another year.
         let mut house_at = self.clock.mono() + HOUSE_EVERY;
@@ -337,11 +356,11 @@ impl<O: Outlet> Clerk<O> {
                 HOUSE_EVERY
             });
             let ended = match first {
-                Ok(batch) => {
-                    self.take(batch);
+                Ok(page) => {
+                    self.take(page);
                     // Everything that has queued up meanwhile goes into the same transaction.
-                    while let Ok(batch) = decided.try_recv() {
-                        self.take(batch);
+                    while let Ok(page) = decided.try_recv() {
+                        self.take(page);
                     }
                     false
                 }
@@ -349,6 +368,7 @@ impl<O: Outlet> Clerk<O> {
                 Err(mpsc::RecvTimeoutError::Disconnected) => true,
             };
             failing_since = self.commit(failing_since);
+            self.signs.drain(..).for_each(|sign| self.outlet.sign(sign));
             if ended {
                 for _ in 0..LAST_TRIES {
                     if failing_since.is_none() {
@@ -376,9 +396,13 @@ impl<O: Outlet> Clerk<O> {
         }
     }
 
-    fn take(&mut self, batch: Vec<Effect>) {
+    fn take(&mut self, page: Page) {
+        let decisions = match page {
+            Page::Decisions(decisions) => decisions,
+            Page::Sign(sign) => return self.signs.push(sign),
+        };
         let mut ops = Vec::new();
-        for effect in batch {
+        for effect in decisions {
             match effect {
                 Effect::Commit(changes) => changes
                     .iter()
@@ -414,11 +438,15 @@ impl<O: Outlet> Clerk<O> {
                 if failing_since.is_none() {
                     error!(error = %full(&err), "the ledger cannot be written; states and alerts are kept in memory and tried again every second");
                 }
-                if now.since(since) >= PATIENCE && !self.held.is_empty() {
-                    warn!(
-                        "alerts go out although they could not be stored: after a crash they may be repeated"
-                    );
-                    self.let_go();
+                if now.since(since) >= PATIENCE {
+                    // That a beat counts is never said before it does, and nobody waits for the word so long.
+                    self.held.retain(|effect| !matches!(effect, Effect::Heard { .. }));
+                    if !self.held.is_empty() {
+                        warn!(
+                            "alerts go out although they could not be stored: after a crash they may be repeated"
+                        );
+                        self.let_go();
+                    }
                 }
                 Some(since)
             }
@@ -430,7 +458,8 @@ impl<O: Outlet> Clerk<O> {
             match effect {
                 Effect::Announce(event) => self.outlet.announce(&event),
                 Effect::Deliver(delivery) => self.outlet.deliver(delivery),
-                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Commit(_) | Effect::Heard { .. } => {}
+                Effect::Heard { ticket } => self.outlet.heard(ticket),
+                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Commit(_) => {}
             }
         }
     }
@@ -555,3 +584,6 @@ pub fn full(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

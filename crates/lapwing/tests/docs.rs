@@ -113,7 +113,13 @@ fn check(text: &str) -> Output {
     fs::write(&config, text).unwrap();
     for secret in between(text, "file = \"", '"') {
         let path = folder.path().join(secret);
-        fs::write(&path, "123456:secret\n").unwrap();
+        // The keys of heartbeats have a form of their own, and no two are the same.
+        let text = if secret.ends_with(".key") {
+            format!("{secret:x<16}\n")
+        } else {
+            "123456:secret\n".to_owned()
+        };
+        fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     for list in between(text, "\"@", '"') {
@@ -121,14 +127,16 @@ fn check(text: &str) -> Output {
     }
     let value = |name: &str| {
         if name.ends_with("_ID") {
-            "42"
+            "42".to_owned()
+        } else if name.ends_with("_KEY") {
+            format!("{name:x<16}")
         } else {
-            "https://hooks.example.com/services/T/B/x"
+            "https://hooks.example.com/services/T/B/x".to_owned()
         }
     };
     let variables: Vec<_> = between(text, "${", '}')
         .into_iter()
-        .map(|name| (name.to_owned(), value(name).to_owned()))
+        .map(|name| (name.to_owned(), value(name)))
         .collect();
     lapwing(
         &["config", "check", "--config", config.to_str().unwrap()],
@@ -150,7 +158,8 @@ fn every_configuration_is_accepted() {
     let blocks: Vec<Block> = pages().iter().flat_map(|page| parts(page).0).collect();
     let mut given: Vec<(String, String)> = blocks
         .iter()
-        .filter(|block| block.language == "toml" && block.text.contains("[[monitor]]"))
+        .filter(|block| block.language == "toml")
+        .filter(|block| ["[[monitor]]", "[heartbeat]"].iter().any(|head| block.text.contains(head)))
         .map(|block| (block.place(), block.text.clone()))
         .collect();
     for path in files(&root().join("examples"), "toml", false) {
@@ -199,7 +208,7 @@ fn every_command_and_flag_exists() {
             let words = words(line);
             let Some(first) = words.first() else { continue };
             seen += 1;
-            let nested = ["config", "notify", "echo"].contains(first);
+            let nested = ["config", "import", "notify", "echo"].contains(first) || words.starts_with(&["sensor", "keygen"]);
             let mut args: Vec<&str> = words.iter().take(if nested { 2 } else { 1 }).copied().collect();
             args.push("--help");
             let output = lapwing(&args, &[]);

@@ -13,7 +13,8 @@ use crate::config::{self, Environment};
 /// The configuration that `init` writes: it works as it is, on any machine.
 pub const STARTER: &str = include_str!("starter.toml");
 
-/// Writes the starter to `path`, for its owner alone; replaces a file that is there only with `force`.
+/// Writes the starter to `path`, for its owner alone, below /etc for everybody: the service is another user than who
+/// writes it. Replaces a file that is there only with `force`.
 pub fn init(path: &Path, force: bool, out: &mut dyn Write) -> Result<u8, Failure> {
     let shown = path.display();
     if path.is_dir() {
@@ -28,7 +29,8 @@ pub fn init(path: &Path, force: bool, out: &mut dyn Write) -> Result<u8, Failure
         })?;
     }
     let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
+    let mode = if path.starts_with("/etc") { 0o644 } else { 0o600 };
+    options.write(true).mode(mode);
     if force {
         options.create(true).truncate(true)
     } else {
@@ -45,6 +47,8 @@ pub fn init(path: &Path, force: bool, out: &mut dyn Write) -> Result<u8, Failure
     })?;
     let run = if path == Path::new("lapwing.toml") {
         "lapwing run".to_owned()
+    } else if path == Path::new("/etc/lapwing/lapwing.toml") {
+        "lapwing service install".to_owned()
     } else {
         format!("lapwing run --config {shown}")
     };

@@ -6,10 +6,9 @@ use std::{fmt::Write as _, fs, path::Path};
 use clap::CommandFactory;
 use lapwing_core::kind::{CodeInfo, OptionInfo, OptionType, SHARED_CODES};
 use lapwing_notify::NOTIFIERS;
-use lapwing_probe::kinds::KINDS;
 
 use super::{Cli, Failure, exit};
-use crate::config::keys;
+use crate::config::{keys, kinds};
 
 const MADE: &str = "<!-- Made by `cargo xtask docs` from the program itself. Do not edit. -->\n";
 
@@ -17,7 +16,7 @@ const MADE: &str = "<!-- Made by `cargo xtask docs` from the program itself. Do 
 pub fn write(folder: &Path) -> Result<u8, Failure> {
     fs::create_dir_all(folder)?;
     for (name, text) in [
-        ("kinds.md", kinds()),
+        ("kinds.md", kind_page()),
         ("notifiers.md", notifiers()),
         ("configuration.md", configuration()),
         ("failure-codes.md", codes()),
@@ -86,15 +85,15 @@ fn type_of(ty: OptionType) -> String {
             .join(", "),
         OptionType::List => "list of texts".to_owned(),
         OptionType::Pairs => "table of texts".to_owned(),
-        OptionType::Path => "path".to_owned(),
+        OptionType::Path | OptionType::Output => "path".to_owned(),
+        OptionType::Secrets => "secrets: `${ENV}` or `{ file = \"path\" }`, or a list of them".to_owned(),
         OptionType::Secret => "secret: text, `${ENV}` or `{ file = \"path\" }`".to_owned(),
     }
 }
 
-fn kinds() -> String {
+fn kind_page() -> String {
     let mut page = Page("# Probe kinds\n\nWhat Lapwing can ask, with every option. Options are keys of a monitor, `-o key=value` of `lapwing check`, or query parameters of the target URL (not for http and https, whose URL belongs to the request).\n".to_owned());
-    for kind in KINDS {
-        let info = kind.info;
+    for info in kinds() {
         page.line(format!(
             "\n## {}\n\n{}. {}\n",
             info.name,
@@ -190,9 +189,9 @@ fn key_table(page: &mut Page, keys: &[keys::Key]) {
 fn codes() -> String {
     let mut page = Page("# Failure codes\n\nWhy a target did not pass, or could not be asked (`ours.*`, which reads as inconclusive and is never counted against a target). Codes are stable: new ones may come, none is renamed.\n\n## Shared\n".to_owned());
     code_table(&mut page, SHARED_CODES.iter());
-    for kind in KINDS.iter().filter(|k| !k.info.codes.is_empty()) {
-        page.line(format!("\n## {}\n", kind.info.name));
-        code_table(&mut page, kind.info.codes.iter());
+    for info in kinds().into_iter().filter(|info| !info.codes.is_empty()) {
+        page.line(format!("\n## {}\n", info.name));
+        code_table(&mut page, info.codes.iter());
     }
     page.0
 }

@@ -2,21 +2,24 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
-use lapwing_api::report::{ReportShape, SeriesRecord};
+use lapwing_api::report::{ReportShape, Scope, SeriesRecord};
 use lapwing_core::{
     kind::nearest,
-    lookout::Restored,
-    outage::Outage,
     time::{Clock, Wall, parse_duration},
-    uptime::Interval,
+    uptime::{Cover, Interval, slices},
 };
-use lapwing_store::{DataDir, DiskLedger, History, Wanted, book};
-use lapwing_term::{report_classic, report_csv, report_table};
+use lapwing_store::{
+    DataDir, History, Wanted,
+    story::{self, SeriesStory, Story},
+};
+use lapwing_term::{paint::Paint, report_classic, report_csv, report_html, report_table};
 
 use super::{ConfigArg, Failure, exit};
 use crate::{
@@ -46,6 +49,12 @@ pub struct ReportArgs {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
+    /// Write the report to a new file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long, requires = "out")]
+    force: bool,
     #[command(flatten)]
     data: DataArg,
 }
@@ -58,14 +67,20 @@ enum Format {
     Classic,
     /// A line an outage
     Csv,
+    /// For programs
     Json,
+    /// One file with bars over time and every outage, fit to send on
+    Html,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   lapwing report                              all monitors, the last 30 days
   lapwing report web --last 7d
-  lapwing report --since 2026-11-01 --until 2026-12-01 --format csv > november.csv";
+  lapwing report --since 2026-11-01 --until 2026-12-01 --format csv > november.csv
+  lapwing report home router --last 90d --format html --out evidence.html
+
+An outage that touches the window is told in its whole length. Times are in the time zone of this machine (TZ=...).";
 
 /// Which data folder.
 #[derive(Debug, Args)]
@@ -96,31 +111,66 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     let ledger = DataDir::read(&folder)
         .and_then(|dir| dir.ledger())
         .map_err(|e| store(&e))?;
-    let mut records = records(&ledger).map_err(|e| store(&e))?;
-    select(&mut records, &args.monitors)?;
+    let mut story = story::read(&ledger).map_err(|e| store(&e))?;
     let running = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
-    let mut runs = book::runs(&ledger).map_err(|e| store(&e))?;
-    if let (false, Some((_, until))) = (running, runs.last_mut()) {
+    let newest = newest_observation(&folder, &story).filter(|_| !running);
+    if let (Some(seen), Some((_, until))) = (newest, story.runs.last_mut()) {
         // A run that was killed lived at least until its newest observation.
-        *until = newest_observation(&folder, &ledger).map_or(*until, |seen| seen.max(*until));
+        *until = seen.max(*until);
     }
-    let shape = ReportShape::new(&records, window, &unwatched(&runs, now, running), now);
     let format = if args.json { Format::Json } else { args.format };
-    let text = match format {
-        Format::Table => {
-            let idle = if running {
-                ""
-            } else {
-                "No daemon is running on this data folder.\n"
-            };
-            format!("{idle}{}", report_table::render(&shape, &zone(), out::paint()))
-        }
-        Format::Classic => report_classic::render(&shape, &zone()),
-        Format::Csv => report_csv::render(&shape),
-        Format::Json => serde_json::to_string_pretty(&shape).map_err(anyhow::Error::from)? + "\n",
+    let parts = match format {
+        Format::Html => slices(window, &zone()),
+        _ => Vec::new(),
     };
-    out::print(&text)?;
+    let scope = Scope {
+        window,
+        unwatched: &Cover::new(window, &unwatched(&story.runs, now, running)),
+        slices: &parts,
+        now,
+        running,
+    };
+    let mut records = records(story);
+    select(&mut records, &args.monitors)?;
+    let shape = ReportShape::new(&records, &scope, env!("CARGO_PKG_VERSION"));
+    deliver(args, &render(&shape, format, args.out.is_none())?)?;
     Ok(exit::FINE)
+}
+
+fn render(shape: &ReportShape, format: Format, on_screen: bool) -> Result<String, Failure> {
+    let (paint, width) = if on_screen {
+        (out::paint(), out::width())
+    } else {
+        (Paint::Plain, None)
+    };
+    Ok(match format {
+        Format::Table => report_table::render(shape, &zone(), paint, width),
+        Format::Classic => report_classic::render(shape, &zone()),
+        Format::Csv => report_csv::render(shape),
+        Format::Json => serde_json::to_string_pretty(shape).map_err(anyhow::Error::from)? + "\n",
+        Format::Html => report_html::render(shape, &zone()),
+    })
+}
+
+/// To the file of `--out`, or to standard output.
+fn deliver(args: &ReportArgs, text: &str) -> Result<(), Failure> {
+    let Some(path) = &args.out else {
+        return Ok(out::print(text)?);
+    };
+    let file = if args.force {
+        File::create(path)
+    } else {
+        File::create_new(path)
+    };
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let path = path.display();
+        Failure::usage(match error.kind() {
+            io::ErrorKind::AlreadyExists => format!("{path} exists already; --force replaces it"),
+            _ => format!("{path} cannot be written: {error}"),
+        })
+    })?;
+    Ok(out::print(&format!("{} is written\n", path.display()))?)
 }
 
 /// The time zone in which the terminal shows times.
@@ -174,15 +224,14 @@ fn moment(text: &str, now: Wall) -> Result<Wall, Failure> {
 }
 
 /// When the newest observation was made, as far as a few series tell: they all end together.
-fn newest_observation(folder: &Path, ledger: &DiskLedger) -> Option<Wall> {
+fn newest_observation(folder: &Path, story: &Story) -> Option<Wall> {
     const ENOUGH: usize = 64;
     let history = DataDir::read(folder).and_then(|dir| dir.history()).ok()?;
-    let wanted: Vec<Wanted> = book::names(ledger)
-        .ok()?
-        .into_keys()
+    let watched = story.series.iter().filter(|(_, s)| s.watched.is_some());
+    let wanted: Vec<Wanted> = watched
         .take(ENOUGH)
-        .map(|series| Wanted {
-            series,
+        .map(|(series, _)| Wanted {
+            series: series.clone(),
             count: 1,
             since: Wall(i64::MIN),
         })
@@ -205,73 +254,60 @@ fn unwatched(runs: &[(Wall, Wall)], now: Wall, running: bool) -> Vec<Interval> {
     gaps
 }
 
-fn records(ledger: &DiskLedger) -> Result<Vec<SeriesRecord>, book::BookError> {
-    let Restored { standings, .. } = book::restore(ledger)?;
-    let names = book::names(ledger)?;
-    let mut by_key: BTreeMap<String, SeriesRecord> = BTreeMap::new();
-    for (key, standing) in &standings {
-        let record = by_key
-            .entry(key.to_string())
-            .or_insert_with(|| record(key, &names));
-        record.watched = true;
-        record.known_since = standing.known_since;
-        if standing.state.is_unknown() {
-            record.unknown.push(Interval {
-                from: standing.since,
-                to: Wall(i64::MAX),
-            });
-        }
-    }
-    for (key, outage) in book::all_outages(ledger)? {
-        let record = by_key.entry(key.clone()).or_insert_with(|| record(&key, &names));
-        known_from(record, &outage);
-        record.outages.push(outage);
-    }
-    for (key, _, from, to) in book::all_unknown(ledger)? {
-        let record = by_key.entry(key.clone()).or_insert_with(|| record(&key, &names));
-        record.unknown.push(Interval { from, to });
-    }
-    let mut records: Vec<SeriesRecord> = by_key.into_values().collect();
-    for gone in records.iter_mut().filter(|r| !r.watched) {
-        // Nothing is known of it after the last that was told.
-        let told = gone.outages.iter().filter_map(|o| o.end).map(|end| end.at).max();
-        let from = told.or(gone.known_since).unwrap_or(Wall(i64::MIN));
-        gone.unknown.push(Interval {
-            from,
-            to: Wall(i64::MAX),
-        });
-    }
+/// Watched ones first, each by name.
+fn records(story: Story) -> Vec<SeriesRecord> {
+    let mut records: Vec<SeriesRecord> = story.series.into_iter().map(|(k, s)| record(&k, s)).collect();
     records.sort_by(|a, b| (!a.watched, &a.series).cmp(&(!b.watched, &b.series)));
-    Ok(records)
+    records
 }
 
-/// A series that is watched no more is known from its first outage at least.
-fn known_from(record: &mut SeriesRecord, outage: &Outage) {
-    let first = outage.last_up.unwrap_or(outage.began);
-    if !record.watched && record.known_since.is_none_or(|known| first < known) {
-        record.known_since = Some(first);
+fn record(key: &str, story: SeriesStory) -> SeriesRecord {
+    let (monitor, target) = split_key(key);
+    let SeriesStory {
+        watched,
+        outages,
+        mut unknown,
+    } = story;
+    let forever = |from| Interval {
+        from,
+        to: Wall(i64::MAX),
+    };
+    let known_since = match &watched {
+        Some(watched) => {
+            unknown.extend(watched.state.is_unknown().then(|| forever(watched.since)));
+            watched.known_since
+        }
+        None => {
+            // It is known from its first outage at least, and nothing after the last that was told.
+            let known = outages.iter().map(|o| o.last_up.unwrap_or(o.began)).min();
+            let told = outages.iter().filter_map(|o| o.end).map(|end| end.at).max();
+            unknown.push(forever(told.or(known).unwrap_or(Wall(i64::MIN))));
+            known
+        }
+    };
+    let name = watched.as_ref().map_or("", |w| w.name.as_str());
+    SeriesRecord {
+        series: called(name, monitor, target),
+        monitor: monitor.to_owned(),
+        target: target.to_owned(),
+        watched: watched.is_some(),
+        known_since,
+        outages,
+        unknown,
     }
 }
 
 /// What people call a series; one that is watched no more by its monitor and target.
 pub fn name_of(key: &str, names: &BTreeMap<String, String>) -> String {
     let (monitor, target) = split_key(key);
-    names
-        .get(key)
-        .cloned()
-        .unwrap_or_else(|| format!("{monitor} ({target})"))
+    called(names.get(key).map_or("", String::as_str), monitor, target)
 }
 
-fn record(key: &str, names: &BTreeMap<String, String>) -> SeriesRecord {
-    let (monitor, target) = split_key(key);
-    SeriesRecord {
-        series: name_of(key, names),
-        monitor: monitor.to_owned(),
-        target: target.to_owned(),
-        watched: false,
-        known_since: None,
-        outages: Vec::new(),
-        unknown: Vec::new(),
+fn called(name: &str, monitor: &str, target: &str) -> String {
+    if name.is_empty() {
+        format!("{monitor} ({target})")
+    } else {
+        name.to_owned()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     clock::SystemClock,
     config::{self, Environment, Loaded},
     daemon::Daemon,
+    manager::Manager,
     out, recorder, telemetry,
 };
 
@@ -51,6 +52,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
             verify(&loaded, &net).await?;
         }
         let environment = environment.clone();
+        let manager = Arc::new(Manager::of(&environment));
         Daemon {
             loaded,
             path,
@@ -58,6 +60,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Result<u8, Failure> {
             clock,
             net,
             log,
+            manager,
         }
         .run()
         .await

@@ -1,9 +1,12 @@
 //! `lapwing status`: the states of the running daemon, or those that it left behind.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use clap::Args;
-use lapwing_api::shapes::{Reason, SeriesShape, StatusShape, VERSION, counts};
+use lapwing_api::shapes::{HeartbeatShape, Reason, SeriesShape, StatusShape, VERSION, counts};
 use lapwing_core::{
     judge::Standing,
     state::State,
@@ -82,19 +85,23 @@ fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
         .map_err(|e| Failure::usage(e.to_string()))?;
     let restored = book::restore(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
     let names = book::names(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
+    let at = restored
+        .watch
+        .map_or(SystemClock::new().now().wall, |(_, alive)| alive);
+    let beats: HashMap<_, _> = restored.beats.into_iter().collect();
     let mut series: Vec<SeriesShape> = restored
         .standings
         .iter()
-        .map(|(key, standing)| shape(key, standing, &names))
+        .map(|(key, standing)| SeriesShape {
+            heartbeat: beats.get(key).map(|beats| HeartbeatShape::new(beats, None, at)),
+            ..shape(key, standing, &names)
+        })
         .collect();
     series.sort_by(|a, b| a.series.cmp(&b.series));
     Ok(StatusShape {
         v: VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        at: restored
-            .watch
-            .map_or(SystemClock::new().now().wall, |(_, alive)| alive)
-            .rfc3339(),
+        at: at.rfc3339(),
         running: false,
         started: None,
         offline_since: None,
@@ -102,6 +109,7 @@ fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
         series,
         notifiers: Vec::new(),
         engine: None,
+        listeners: BTreeMap::new(),
     })
 }
 
@@ -123,5 +131,6 @@ fn shape(key: &str, standing: &Standing, names: &BTreeMap<String, String>) -> Se
         last: None,
         loss: None,
         skipped: 0,
+        heartbeat: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lapwing_core::{
-    kind::{KindInfo, OptionError, OptionValue, Options, nearest},
+    kind::{HEARTBEAT, KindInfo, OptionError, OptionValue, Options, nearest},
     monitor::{Family, ProbeSettings},
     target::{Target, TargetError, expand_target},
 };
@@ -31,9 +31,9 @@ struct Given {
     value: OptionValue,
 }
 
-/// All kinds of this program.
-pub(super) fn kinds() -> Vec<&'static KindInfo> {
-    KINDS.iter().map(|k| k.info).collect()
+/// Every kind of target: those that can be asked, and the heartbeat.
+pub fn kinds() -> Vec<&'static KindInfo> {
+    KINDS.iter().map(|k| k.info).chain([&HEARTBEAT]).collect()
 }
 
 /// A target of the command line, ready to be asked.
@@ -141,6 +141,10 @@ impl TargetOptions {
                 hint: error.hint,
             }]
         })?;
+        if target.kind.name == HEARTBEAT.name {
+            let error = OptionError::new("", "a heartbeat is passive: nothing can be asked");
+            return Err(vec![error.hint("lapwing status shows when it reported last")]);
+        }
         let in_url = split_probe(&mut target);
         let (mut own, mut probe) = (Options::default(), Options::default());
         // Those for all kinds first, so that kind.key wins.

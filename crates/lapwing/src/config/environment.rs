@@ -45,6 +45,19 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
+    /// The first folder of a variable in which systemd lists folders with colons between them (systemd.exec(5)).
+    pub(super) fn folder(&self, name: &str) -> Option<PathBuf> {
+        let folders = self.given(name)?;
+        Some(PathBuf::from(folders.split(':').next().unwrap_or(folders)))
+    }
+
+    /// The same with one more variable.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut more = self.clone();
+        more.variables.insert(name.to_owned(), value.to_owned());
+        more
+    }
+
     /// A path as this process sees it.
     pub(super) fn at(&self, path: &Path) -> PathBuf {
         self.directory.join(path)

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     diagnostic::{At, Place, Problem},
+    heartbeat::HeartbeatText,
     keys::{self, Key, TableInfo},
     locate::reason,
     monitor::{Given, MonitorText, read_defaults, read_monitor},
@@ -36,12 +37,22 @@ pub(super) struct FilePlan {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) web: Option<At<Listen>>,
-    pub(super) echo: Option<At<Listen>>,
+    pub(super) echo: EchoText,
+    pub(super) heartbeat: HeartbeatText,
     pub(super) store_path: Option<At<String>>,
     pub(super) raw: Option<Duration>,
     pub(super) max_size: Option<u64>,
     pub(super) level: Option<&'static str>,
     pub(super) format: Option<&'static str>,
+}
+
+/// `[echo]`
+#[derive(Debug, Default)]
+pub(super) struct EchoText {
+    pub(super) listen: Option<At<Listen>>,
+    pub(super) per_source: Option<i64>,
+    pub(super) in_all: Option<i64>,
+    pub(super) plain: Option<&'static str>,
 }
 
 /// Where to listen; None for nowhere.
@@ -284,7 +295,13 @@ fn read_table(
                     .filter(|l| local_only(reading, node, *l))
                     .map(|value| At { value, place: at });
             }
-            ("echo", _) => tables.echo = listen(reading, node, key).map(|value| At { value, place: at }),
+            ("echo", "listen") => {
+                tables.echo.listen = listen(reading, node, key).map(|value| At { value, place: at });
+            }
+            ("echo", "per_source") => tables.echo.per_source = reading.integer(node, key),
+            ("echo", "in_all") => tables.echo.in_all = reading.integer(node, key),
+            ("echo", _) => tables.echo.plain = reading.choice(node, key),
+            ("heartbeat", _) => tables.heartbeat.read(reading, node, key),
             ("store", "path") => {
                 tables.store_path = reading.text(node, key).map(|value| At { value, place: at });
             }
@@ -294,12 +311,18 @@ fn read_table(
             _ => tables.format = reading.choice(node, key),
         }
     }
-    if info.name == "echo" && !table.contains_key("listen") {
+    let listens = |name: &str| table.contains_key(name);
+    if info.name == "echo" && !listens("listen") {
         reading.error(
             header,
             "[echo] lacks listen",
             "for example: listen = \"127.0.0.1:7007\"".to_owned(),
         );
+    }
+    if info.name == "heartbeat" && !listens("listen") && !listens("http") {
+        let hint =
+            "for example: listen = \"0.0.0.0:7777\" for sensors, http = \"0.0.0.0:7778\" for pings with curl";
+        reading.error(header, "[heartbeat] has neither listen nor http", hint.to_owned());
     }
 }
 
@@ -319,12 +342,12 @@ fn raw(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Duration>
     Some(raw)
 }
 
-fn listen(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Listen> {
+pub(super) fn listen(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Listen> {
     if let DeValue::Boolean(false) = node.value {
         reading.error(
             node.at,
-            "listen = false is not an address",
-            "write listen = \"off\"".to_owned(),
+            format!("{} = false is not an address", key.name),
+            format!("write {} = \"off\"", key.name),
         );
         return None;
     }
@@ -343,11 +366,15 @@ fn listen(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<Listen
         Some(port) => format!(
             "an address and a port: \"127.0.0.1:{port}\" for this machine, \"0.0.0.0:{port}\" for all"
         ),
-        None => format!("for example: listen = {}; \"off\" for none", key.example),
+        None => format!("for example: {} = {}; \"off\" for none", key.name, key.example),
     };
     reading.error(
         node.at,
-        format!("listen = {} is not an address and port", reading.literal(node.at)),
+        format!(
+            "{} = {} is not an address and port",
+            key.name,
+            reading.literal(node.at)
+        ),
         hint,
     );
     None

@@ -31,6 +31,8 @@ pub enum KeyType {
         min: f64,
         max: f64,
     },
+    /// True or false.
+    Flag,
     Choice(&'static [&'static str]),
     /// A list of texts, or one text.
     Texts,
@@ -60,6 +62,8 @@ pub struct TableInfo {
 pub const MAX_THRESHOLD: i64 = 1_000_000;
 /// Largest `window.of`.
 pub const MAX_WINDOW: i64 = 1000;
+/// Largest limit of datagrams a second.
+const MAX_RATE: i64 = 10_000_000;
 
 const fn key(
     name: &'static str,
@@ -313,7 +317,7 @@ pub static MONITOR: &[Key] = &[
         KeyType::Zone,
         "the system's",
         "\"Europe/Berlin\"",
-        "Time zone of the times in messages and of the full hours of `reset_failures`.",
+        "Time zone of the times in messages, of the full hours of `reset_failures` and of the times of `cron`.",
     ),
 ];
 
@@ -340,7 +344,7 @@ pub static TABLES: &[TableInfo] = &[
             key(
                 "path",
                 KeyType::Path,
-                "$STATE_DIRECTORY, else data/ beside the configuration file",
+                "$STATE_DIRECTORY, else /var/lib/lapwing for a configuration in /etc/lapwing, else data/ beside the configuration file",
                 "\"/var/lib/lapwing\"",
                 "The data folder. A relative path starts at the configuration file.",
             ),
@@ -363,13 +367,98 @@ pub static TABLES: &[TableInfo] = &[
     TableInfo {
         name: "echo",
         doc: "The echo server inside the daemon, for udp-echo and tcp-echo targets of other machines.",
-        keys: &[key(
-            "listen",
-            KeyType::Listen,
-            "\"off\"",
-            "\"0.0.0.0:7007\"",
-            "Address and port to listen on, for UDP and TCP, or \"off\".",
-        )],
+        keys: &[
+            key(
+                "listen",
+                KeyType::Listen,
+                "\"off\"",
+                "\"0.0.0.0:7007\"",
+                "Address and port to listen on, for UDP and TCP, or \"off\".",
+            ),
+            key(
+                "per_source",
+                KeyType::Integer {
+                    min: 1,
+                    max: MAX_RATE,
+                },
+                "2000",
+                "500",
+                "Most datagrams answered a second, to one IPv4 address or IPv6 /64.",
+            ),
+            key(
+                "in_all",
+                KeyType::Integer {
+                    min: 1,
+                    max: MAX_RATE,
+                },
+                "100000",
+                "10000",
+                "Most datagrams answered a second, to all together.",
+            ),
+            key(
+                "plain",
+                KeyType::Choice(&["guarded", "refused", "allowed"]),
+                "\"guarded\"",
+                "\"refused\"",
+                "Datagrams without Lapwing's mark (RFC 862): `guarded` answers them but for ports where servers listen \
+                 that answer anything, `refused` none, `allowed` all of them, for closed networks.",
+            ),
+        ],
+    },
+    TableInfo {
+        name: "heartbeat",
+        doc: "Where sensors and jobs report in, for monitors of the kind heartbeat.",
+        keys: &[
+            key(
+                "listen",
+                KeyType::Listen,
+                "\"off\"",
+                "\"0.0.0.0:7777\"",
+                "Address and port for the datagrams of sensors (UDP), or \"off\".",
+            ),
+            key(
+                "http",
+                KeyType::Listen,
+                "\"off\"",
+                "\"0.0.0.0:7778\"",
+                "Address and port for pings of jobs (`/ping/KEY`, TCP), or \"off\".",
+            ),
+            key(
+                "adopt",
+                KeyType::Flag,
+                "false",
+                "true",
+                "Makes a monitor of each unknown sender of plain datagrams, named by its address, at most 1,000.",
+            ),
+            key(
+                "period",
+                KeyType::Duration,
+                "that of a monitor",
+                "\"1m\"",
+                "Of adopted senders: a beat is due so long after the last one.",
+            ),
+            key(
+                "grace",
+                KeyType::Duration,
+                "that of a monitor",
+                "\"5m\"",
+                "Of adopted senders: how late a beat may be before that is an outage.",
+            ),
+            key(
+                "down_after",
+                KeyType::Duration,
+                "",
+                "\"3m\"",
+                "Of adopted senders, instead of `grace`: an outage once the last beat is so long ago.",
+            ),
+            key(
+                "notify",
+                KeyType::Texts,
+                "that of [defaults], or every notifier",
+                "[\"ops\"]",
+                "Who is told of adopted senders.",
+            ),
+        ],
     },
     TableInfo {
         name: "log",
@@ -394,18 +483,9 @@ pub static TABLES: &[TableInfo] = &[
 ];
 
 /// Tables of later versions.
-pub static LATER_TABLES: &[&str] = &["heartbeat", "self", "maintenance", "route"];
+pub static LATER_TABLES: &[&str] = &["self", "maintenance", "route"];
 /// Keys of `[[monitor]]` and `[defaults]` of later versions.
-pub static LATER_MONITOR: &[&str] = &[
-    "depends_on",
-    "period",
-    "grace",
-    "down_after",
-    "key",
-    "from",
-    "cron",
-    "adopt",
-];
+pub static LATER_MONITOR: &[&str] = &["depends_on"];
 /// Keys of `[notify.NAME]` of later versions.
 pub static LATER_NOTIFY: &[&str] = &["fallback", "template", "templates", "locale"];
 

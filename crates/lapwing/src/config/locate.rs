@@ -76,7 +76,8 @@ fn folders(env: &Environment) -> Vec<PathBuf> {
         .collect()
 }
 
-fn is_configuration(folder: &Path) -> bool {
+/// Whether a folder holds a configuration.
+pub fn is_configuration(folder: &Path) -> bool {
     folder.is_dir() && files(folder).is_ok_and(|files| !files.is_empty())
 }
 
@@ -104,7 +105,7 @@ pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The system's words without its number.
-pub(super) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Shortest time between two checks of a series.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest name of a monitor, in characters.
 const LONGEST_NAME: usize = 100;
 
@@ -42,6 +42,10 @@ pub(super) struct Given {
     pub(super) labels: Vec<(String, String)>,
     pub(super) timezone: Option<(String, TimeZone)>,
     pub(super) options: Vec<GivenOption>,
+    /// The shared keys that it gives, and where.
+    pub(super) keys: Vec<(&'static str, Place)>,
+    /// True when the value of an option could not be read, which is told.
+    pub(super) unread: bool,
 }
 
 /// A `[[monitor]]` as written.
@@ -170,6 +174,7 @@ impl Given {
     /// Reads one of the shared keys.
     fn read(&mut self, reading: &mut Reading<'_>, node: Node<'_>, key: &'static Key) {
         let at = node.at;
+        self.keys.push((key.name, node.key_at));
         match key.name {
             "interval" => self.interval = interval(reading, node, key),
             "retry_interval" => self.retry_interval = interval(reading, node, key),
@@ -217,10 +222,6 @@ impl Given {
     /// What is no key of a monitor: an option of its kinds, or `kind.option`.
     fn read_option(&mut self, reading: &mut Reading<'_>, node: Node<'_>) {
         if keys::LATER_MONITOR.contains(&node.key) {
-            // The one of them that is a secret.
-            if node.key == "key" {
-                reading.mask(node);
-            }
             return reading.later(node.key_at, &format!("\"{}\"", node.key));
         }
         let kind = reading
@@ -232,6 +233,7 @@ impl Given {
             for inner in nodes(node.at.file, table) {
                 let ty = kind.options.iter().find(|o| o.name == inner.key).map(|o| o.ty);
                 let option = reading.option(inner, ty);
+                self.unread |= option.is_none();
                 self.options.extend(option.map(|o| GivenOption {
                     kind: Some(kind.name.to_owned()),
                     ..o
@@ -245,7 +247,9 @@ impl Given {
             .flat_map(|k| k.options)
             .find(|o| o.name == node.key)
             .map(|o| o.ty);
-        self.options.extend(reading.option(node, ty));
+        let option = reading.option(node, ty);
+        self.unread |= option.is_none();
+        self.options.extend(option);
     }
 
     /// Rules between the keys of one table.

@@ -12,7 +12,7 @@ use lapwing_core::{
 
 use super::{
     diagnostic::Place,
-    keys,
+    heartbeat, keys,
     monitor::{Families, addresses, families, source},
     value::{GivenOption, Reading},
 };
@@ -205,7 +205,7 @@ impl KindOptions {
     /// True when the value of this option must not be shown.
     pub(super) fn hidden(&self, name: &str) -> bool {
         let ty = self.kind.options.iter().find(|o| o.name == name).map(|o| o.ty);
-        let secret = matches!(ty, Some(OptionType::Secret));
+        let secret = matches!(ty, Some(OptionType::Secret | OptionType::Secrets));
         secret || self.spots.iter().any(|spot| spot.name == name && spot.hidden)
     }
 
@@ -302,8 +302,9 @@ fn unknown(reading: &mut Reading<'_>, option: &GivenOption, kinds: &[&'static Ki
     reading.error(option.key_at, message, hint);
 }
 
-/// Tells of options in `[defaults]` that no kind has. Those whose kind no monitor uses wait for one.
+/// Tells of options in `[defaults]` that no kind has, or that have no default. Those whose kind no monitor uses wait for one.
 pub(super) fn check_defaults(reading: &mut Reading<'_>, defaults: &[GivenOption]) {
+    heartbeat::check_defaults(reading, defaults);
     for option in defaults {
         let name = option.name.as_str();
         let known = match &option.kind {

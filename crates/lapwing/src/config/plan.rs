@@ -10,7 +10,7 @@ use std::{
 use jiff::tz::TimeZone;
 use lapwing_core::{
     id::stable_hash,
-    kind::{KindInfo, OptionError, Options},
+    kind::{HEARTBEAT, KindInfo, OptionError, Options},
     monitor::{Monitor, ProbeSettings, Series},
     target::{MAX_TARGETS, Target, TargetError, bracketed, expand_target},
 };
@@ -23,6 +23,7 @@ use super::{
     monitor::{Given, MonitorText},
     names,
     options::{KindOptions, Tuning, pairs, split_probe, unused},
+    senders::Senders,
     value::Reading,
 };
 
@@ -43,14 +44,20 @@ fn identity(url: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{:016x}", stable_hash(url)))
 }
 
+/// Identity of a monitor's series, without its family.
+pub(super) fn series_key(monitor: &str, url: &str) -> String {
+    format!("{monitor}{BORDER}{}", identity(url))
+}
+
 /// Makes series and probers of monitors, one monitor at a time.
 pub(super) struct Planner<'p> {
-    defaults: &'p Given,
+    pub(super) defaults: &'p Given,
     system: &'p TimeZone,
     notifiers: &'p [Arc<str>],
     settings: HashMap<ProbeSettings, Arc<ProbeSettings>>,
     pub(super) series: Vec<Arc<Series>>,
     pub(super) probers: HashMap<Arc<str>, Prober>,
+    pub(super) senders: Senders,
 }
 
 /// What came of a monitor, for those who show it.
@@ -61,18 +68,18 @@ pub(super) struct Planned {
 }
 
 /// A target of a monitor, read.
-struct Wanted {
-    target: Target,
+pub(super) struct Wanted {
+    pub(super) target: Target,
     /// Options in its URL that every probe reads.
-    probe: Options,
-    at: Place,
+    pub(super) probe: Options,
+    pub(super) at: Place,
 }
 
 /// Where the targets of a monitor come from.
-struct Found {
-    wanted: Vec<Wanted>,
+pub(super) struct Found {
+    pub(super) wanted: Vec<Wanted>,
     /// False when one could not be read.
-    complete: bool,
+    pub(super) complete: bool,
 }
 
 impl<'p> Planner<'p> {
@@ -84,6 +91,7 @@ impl<'p> Planner<'p> {
             settings: HashMap::new(),
             series: Vec::new(),
             probers: HashMap::new(),
+            senders: Senders::default(),
         }
     }
 
@@ -93,6 +101,10 @@ impl<'p> Planner<'p> {
         let notify = self.notify(reading, &text.given);
         let found = targets(reading, text);
         different(reading, &found.wanted);
+        let heartbeat = found.wanted.iter().find(|w| w.target.kind.name == HEARTBEAT.name);
+        if let Some(wanted) = heartbeat {
+            return self.add_heartbeat(reading, text, (effective, notify), (&found, wanted));
+        }
         let mut kinds: Vec<&'static KindInfo> = Vec::new();
         for wanted in &found.wanted {
             if !kinds.iter().any(|k| k.name == wanted.target.kind.name) {
@@ -130,7 +142,7 @@ impl<'p> Planner<'p> {
     }
 
     /// The names in `notify`, or all notifiers.
-    fn notify(&self, reading: &mut Reading<'_>, own: &Given) -> Vec<Arc<str>> {
+    pub(super) fn notify(&self, reading: &mut Reading<'_>, own: &Given) -> Vec<Arc<str>> {
         let Some(wanted) = own.notify.as_ref().or(self.defaults.notify.as_ref()) else {
             return self.notifiers.to_vec();
         };
@@ -179,7 +191,7 @@ impl<'p> Planner<'p> {
         (name, family): (&str, Option<&str>),
         prober: Prober,
     ) {
-        let mut key = format!("{}{BORDER}{}", monitor.name, identity(&target.url));
+        let mut key = series_key(&monitor.name, &target.url);
         let mut name = name.to_owned();
         if let Some(family) = family {
             key.push(BORDER);
@@ -261,7 +273,7 @@ pub(super) fn unknown_notifier(reading: &mut Reading<'_>, name: &At<String>, kno
 }
 
 /// The labels of the defaults and of the monitor; where both give one, the monitor's.
-fn labels(defaults: &Given, own: &Given) -> Vec<(String, String)> {
+pub(super) fn labels(defaults: &Given, own: &Given) -> Vec<(String, String)> {
     let inherited = defaults
         .labels
         .iter()
@@ -279,7 +291,9 @@ fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
     let hosts = text.hosts.as_ref().map(|hosts| hosts::expand(reading, hosts));
     let good_hosts = reading.count() == before;
     let filled = |target: &At<String>| target.value.contains("{host}");
-    if hosts.is_some() && !text.targets.is_empty() && !text.targets.iter().any(filled) {
+    let heartbeat = |target: &At<String>| target.value.starts_with(HEARTBEAT.schemes[0]);
+    let unused = |target: &At<String>| !filled(target) && !heartbeat(target);
+    if hosts.is_some() && !text.targets.is_empty() && text.targets.iter().all(unused) {
         let hint = "for example: target = \"icmp://{host}\"".to_owned();
         reading.error(text.hosts_at, "hosts is given, but no target has {host}", hint);
     }

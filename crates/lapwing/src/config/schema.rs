@@ -1,12 +1,14 @@
 //! The configuration as JSON Schema (draft 2020-12), for editors. Made from the tables of keys, kinds and notifiers;
 //! it knows no key of its own.
 
-use lapwing_core::kind::{OptionInfo, OptionType};
+use lapwing_core::kind::{HEARTBEAT, OptionInfo, OptionType};
 use lapwing_notify::{NOTIFIERS, NotifierInfo};
-use lapwing_probe::kinds::KINDS;
 use serde_json::{Map, Value, json};
 
-use super::keys::{self, Key, KeyType};
+use super::{
+    command_line::kinds,
+    keys::{self, Key, KeyType},
+};
 
 /// A number and a unit, once or more, or a variable.
 const DURATION: &str = "^\\s*([0-9]+(\\.[0-9]+)?\\s*(us|µs|ms|s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?)\\s*)+$|\\$\\{";
@@ -58,15 +60,17 @@ pub fn schema() -> Value {
 fn monitor<'k>(own: impl Iterator<Item = &'k Key>) -> Value {
     let mut properties: Map<String, Value> = own.map(named).collect();
     let keyed: Vec<_> = properties.keys().cloned().collect();
-    for info in KINDS.iter().map(|k| k.info) {
+    for info in kinds() {
         for option in info.options.iter().filter(|o| !keyed.iter().any(|k| k == o.name)) {
             let schema = described(value_of(option), &format!("{}: {}", info.name, option.doc));
             merge(&mut properties, option.name, schema);
         }
     }
-    for info in KINDS.iter().map(|k| k.info) {
+    for info in kinds() {
+        // A heartbeat is not probed.
         let probe = keys::PROBE_KEYS
             .iter()
+            .filter(|_| info.name != HEARTBEAT.name)
             .filter_map(|name| keys::monitor(name))
             .map(named);
         let options = info
@@ -140,6 +144,7 @@ fn value(key: &Key) -> Value {
             variable(json!({ "type": "integer", "minimum": min, "maximum": max }))
         }
         KeyType::Number { min, max } => variable(json!({ "type": "number", "minimum": min, "maximum": max })),
+        KeyType::Flag => json!({ "type": "boolean" }),
         KeyType::Choice(words) => json!({ "enum": words }),
         KeyType::Texts => list(text()),
         KeyType::Durations => list(duration()),
@@ -170,7 +175,11 @@ fn value_of(option: &OptionInfo) -> Value {
     let or_text = |other: Value| json!({ "anyOf": [other, text, file] });
     match option.ty {
         OptionType::Text => or_text(json!({ "type": ["number", "boolean"] })),
-        OptionType::Path | OptionType::Secret => json!({ "anyOf": [text, file] }),
+        OptionType::Path | OptionType::Output | OptionType::Secret => json!({ "anyOf": [text, file] }),
+        OptionType::Secrets => {
+            let elsewhere = json!({ "anyOf": [{ "type": "string", "pattern": "^\\$\\{[^${}]+\\}$" }, file] });
+            json!({ "anyOf": [elsewhere, { "type": "array", "items": elsewhere }] })
+        }
         OptionType::Flag => or_text(json!({ "type": "boolean" })),
         OptionType::Integer => or_text(json!({ "type": "integer" })),
         OptionType::Number => or_text(json!({ "type": "number" })),

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lapwing_core::secret::Secret;
 use nix::fcntl::OFlag;
 
 use super::{Environment, locate::reason};
@@ -84,8 +85,14 @@ fn variable<'e>(name: &str, closed: bool, env: &'e Environment) -> Result<&'e st
     })
 }
 
-/// Reads a secret file without its last line end. A relative path starts at `folder`, then at the folder of systemd
-/// credentials.
+/// A secret file for a command that has no configuration: its text, or what is wrong with it.
+pub fn secret_file(path: &Path, folder: &Path, env: &Environment) -> Result<Secret, String> {
+    let text = read_file(&path.to_string_lossy(), folder, env);
+    text.map(Secret::new).map_err(|wrong| wrong.message)
+}
+
+/// Reads a secret file without its last line end. A relative path starts at the folder of systemd credentials, where
+/// such a one is there, else at `folder`.
 pub(super) fn read_file(path: &str, folder: &Path, env: &Environment) -> Result<String, Wrong> {
     let wrong = |message: String, hint: String| Wrong {
         message,
@@ -93,12 +100,9 @@ pub(super) fn read_file(path: &str, folder: &Path, env: &Environment) -> Result<
         part: None,
     };
     let credentials = env.given("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let places: Vec<_> = [Some(folder), credentials.as_deref()]
-        .into_iter()
-        .flatten()
-        .map(|f| f.join(path))
-        .collect();
-    let found = places.iter().find(|p| p.exists()).unwrap_or(&places[0]);
+    let given = credentials.as_ref().map(|folder| folder.join(path));
+    let beside = folder.join(path);
+    let found = given.as_ref().filter(|given| given.exists()).unwrap_or(&beside);
     let shown = found.display();
     // Without waiting: a pipe that nobody writes to must not hold us up.
     let file = OpenOptions::new()
@@ -107,8 +111,8 @@ pub(super) fn read_file(path: &str, folder: &Path, env: &Environment) -> Result<
         .open(found);
     let file = file.and_then(|file| Ok((file.metadata()?, file)));
     let (meta, file) = file.map_err(|error| {
-        let hint = match places.get(1) {
-            Some(other) if !found.exists() => format!("it was also looked for at {}", other.display()),
+        let hint = match &given {
+            Some(given) if found != given => format!("it was also looked for at {}", given.display()),
             _ => "a relative path starts at the folder of the configuration file".to_owned(),
         };
         wrong(

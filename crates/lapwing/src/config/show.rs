@@ -1,12 +1,14 @@
 //! The configuration in effect, as TOML that reads back the same: defaults filled in, secrets as `***`.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use lapwing_core::{
+    heartbeat::{Due, Wait},
     kind::{KindInfo, OptionType, OptionValue},
     monitor::{Addresses, DownRule, Family, Monitor, Policy, ResetFailures, Source},
     time::short,
 };
+use lapwing_link::echo::{EchoSettings, Plain};
 use toml::Value;
 
 use super::{
@@ -47,15 +49,14 @@ impl Parts {
 
 pub(super) fn toml(loaded: &Loaded, parts: &Parts) -> String {
     let mut out = Lines(format!("# In effect, from {}\n", loaded.source.display()));
-    let listen = |addr: Option<std::net::SocketAddr>| addr.map_or("off".to_owned(), |a| a.to_string());
     out.table("[web]");
     out.text("listen", &listen(loaded.web));
     out.table("[store]");
     out.text("path", &loaded.store.path.to_string_lossy());
     out.text("raw", &short(loaded.store.raw));
     out.text("max_size", &size_text(loaded.store.max_size));
-    out.table("[echo]");
-    out.text("listen", &listen(loaded.echo));
+    echo(&mut out, loaded.echo.as_ref());
+    heartbeat(&mut out, loaded);
     out.table("[log]");
     out.text("level", &loaded.log.level.as_str().to_lowercase());
     let format = match loaded.log.format {
@@ -71,6 +72,51 @@ pub(super) fn toml(loaded: &Loaded, parts: &Parts) -> String {
     out.0
 }
 
+fn listen(addr: Option<SocketAddr>) -> String {
+    addr.map_or("off".to_owned(), |addr| addr.to_string())
+}
+
+fn echo(out: &mut Lines, settings: Option<&EchoSettings>) {
+    out.table("[echo]");
+    out.text("listen", &listen(settings.map(|s| s.listen)));
+    let Some(settings) = settings else { return };
+    out.put("per_source", &settings.per_source.to_string());
+    out.put("in_all", &settings.in_all.to_string());
+    let plain = match settings.plain {
+        Plain::Guarded => "guarded",
+        Plain::Refused => "refused",
+        Plain::Allowed => "allowed",
+    };
+    out.text("plain", plain);
+}
+
+fn heartbeat(out: &mut Lines, loaded: &Loaded) {
+    out.table("[heartbeat]");
+    out.text("listen", &listen(loaded.heartbeat.listen));
+    out.text("http", &listen(loaded.heartbeat.http));
+    out.put("adopt", &loaded.plan.adopt.is_some().to_string());
+    if let Some(adopt) = &loaded.plan.adopt {
+        beats(out, &adopt.policy);
+        out.put("notify", &list(adopt.notify.iter().map(|n| &**n)));
+    }
+}
+
+/// When beats are due, and how long one may be missing; false where nobody reports in.
+fn beats(out: &mut Lines, policy: &Policy) -> bool {
+    let Some(rule) = policy.beats.as_deref() else {
+        return false;
+    };
+    match &rule.due {
+        Due::Every(period) => out.text("period", &short(*period)),
+        Due::Cron(cron) => out.text("cron", cron.as_str()),
+    }
+    match rule.wait {
+        Wait::Grace(grace) => out.text("grace", &short(grace)),
+        Wait::DownAfter(down_after) => out.text("down_after", &short(down_after)),
+    }
+    true
+}
+
 fn notifier(text: &NotifierText) -> String {
     let mut out = Lines(format!("[notify.{}]\n", key(&text.name)));
     out.text("type", text.info.name);
@@ -80,7 +126,7 @@ fn notifier(text: &NotifierText) -> String {
             .all_options()
             .find(|o| o.name == option.name)
             .map(|o| o.ty);
-        let hidden = option.hidden || matches!(ty, Some(OptionType::Secret));
+        let hidden = option.hidden || matches!(ty, Some(OptionType::Secret | OptionType::Secrets));
         out.put(&option.name, &value(&option.value, ty, hidden));
     }
     out.0
@@ -97,12 +143,17 @@ fn monitor(planned: &Planned, targets: &[&str], hosts: Option<&[&str]>) -> Strin
     if let Some(hosts) = hosts {
         out.put("hosts", &list(hosts.iter().copied()));
     }
-    schedule(&mut out, effective);
-    judgement(&mut out, &effective.policy);
+    let passive = beats(&mut out, &effective.policy);
+    if !passive {
+        schedule(&mut out, effective);
+        judgement(&mut out, &effective.policy);
+    }
     told(&mut out, monitor, effective);
     for options in &planned.options {
         let alone = planned.options.len() == 1;
-        let mut own: Vec<_> = pairs(&options.options).collect();
+        // When beats are due stands there already.
+        let shown = |(name, _): &(&str, _)| !passive || matches!(*name, "from" | "key");
+        let mut own: Vec<_> = pairs(&options.options).filter(shown).collect();
         own.sort_by_key(|(name, _)| *name);
         for (name, given) in own {
             let ty = options.kind.options.iter().find(|o| o.name == name).map(|o| o.ty);
@@ -269,7 +320,7 @@ fn list<'t>(texts: impl Iterator<Item = &'t str>) -> String {
 }
 
 /// A text as TOML, with its dollars kept from being read as variables.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let text = if text.contains("${") || text.contains("$$") {
         text.replace('$', "$$")
     } else {

@@ -3,6 +3,7 @@
 mod bad;
 mod files;
 mod good;
+mod heartbeats;
 mod random;
 mod secrets;
 
@@ -22,6 +23,8 @@ impl Place {
             ("HOME", "/nonexistent"),
             ("TOKEN", "canary-token"),
             ("NUMBER", "7"),
+            ("KEY", "canary-key-0123456789"),
+            ("OTHER_KEY", "canary-key-9876543210"),
         ];
         let variables = variables.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
         Self {

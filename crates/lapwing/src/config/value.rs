@@ -11,7 +11,6 @@ use lapwing_core::{
     kind::{KindInfo, OptionType, OptionValue, nearest},
     time::parse_duration,
 };
-use lapwing_probe::kinds::KINDS;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -19,6 +18,7 @@ use toml::{
 
 use super::{
     Environment, Report,
+    command_line::kinds,
     diagnostic::{At, Place, Problem, Source},
     keys::{Key, KeyType},
     secrets::{self, Wrong},
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
             env,
             sources,
             lists: Vec::new(),
-            kinds: KINDS.iter().map(|k| k.info).collect(),
+            kinds: kinds(),
             problems: Vec::new(),
             told: HashSet::new(),
             masks: Vec::new(),
@@ -205,7 +205,7 @@ impl<'a> Reading<'a> {
 
     fn mask_value(&mut self, at: Place, value: &DeValue<'_>) {
         match value {
-            DeValue::String(text) if text.starts_with("${") && text.ends_with('}') => {}
+            DeValue::String(text) if is_variable(text) => {}
             DeValue::String(_) => {
                 let quotes = u32::from(self.literal(at).len() >= 2);
                 self.masks.push(Place {
@@ -320,6 +320,20 @@ impl<'a> Reading<'a> {
         good
     }
 
+    pub(super) fn flag(&mut self, node: Node<'_>, key: &Key) -> Option<bool> {
+        let given = match node.value {
+            DeValue::Boolean(flag) => Some(*flag),
+            DeValue::String(text) if text.contains('$') => {
+                self.interpolated(node.at, text)?.0.trim().parse().ok()
+            }
+            _ => None,
+        };
+        if given.is_none() {
+            self.wrong(node, key, "true or false");
+        }
+        given
+    }
+
     pub(super) fn choice(&mut self, node: Node<'_>, key: &Key) -> Option<&'static str> {
         let KeyType::Choice(words) = key.ty else {
             return None;
@@ -394,8 +408,11 @@ impl<'a> Reading<'a> {
     pub(super) fn option(&mut self, node: Node<'_>, ty: Option<OptionType>) -> Option<GivenOption> {
         match ty {
             None => self.mask_unknown(node),
-            Some(OptionType::Secret | OptionType::Pairs) => self.mask(node),
+            Some(OptionType::Secret | OptionType::Secrets | OptionType::Pairs) => self.mask(node),
             Some(_) => {}
+        }
+        if matches!(ty, Some(OptionType::Secrets)) {
+            self.no_literals(node)?;
         }
         let mut hidden = false;
         let pairs = matches!(ty, Some(OptionType::Pairs));
@@ -403,15 +420,15 @@ impl<'a> Reading<'a> {
             DeValue::Table(table) if pairs => self.option_table(node.at.file, table, &mut hidden)?,
             value => self.option_value(node.at, value, &mut hidden)?,
         };
-        if let (Some(OptionType::Path), OptionValue::Text(path)) = (ty, &value)
+        let folder = match ty {
+            Some(OptionType::Path) => Some(self.folder(node.at.file)),
+            Some(OptionType::Output) => Some(self.folder_of_output(node.at.file)),
+            _ => None,
+        };
+        if let (Some(folder), OptionValue::Text(path)) = (folder, &value)
             && !path.is_empty()
         {
-            value = OptionValue::Text(
-                self.folder(node.at.file)
-                    .join(path)
-                    .to_string_lossy()
-                    .into_owned(),
-            );
+            value = OptionValue::Text(folder.join(path).to_string_lossy().into_owned());
         }
         let name = node.key.to_owned();
         Some(GivenOption {
@@ -422,6 +439,26 @@ impl<'a> Reading<'a> {
             at: node.at,
             hidden,
         })
+    }
+
+    /// A secret that stands in the configuration itself is refused.
+    fn no_literals(&mut self, node: Node<'_>) -> Option<()> {
+        let elsewhere = |value: &DeValue<'_>| match value {
+            DeValue::String(text) => is_variable(text),
+            DeValue::Table(table) => is_file(table),
+            _ => false,
+        };
+        let literal = items(node).find(|(value, _)| !elsewhere(value));
+        let Some((_, at)) = literal else { return Some(()) };
+        let name = node.key;
+        self.error(
+            at,
+            format!("{name} does not stand in the configuration itself"),
+            format!(
+                "write {name} = \"${{NAME}}\" for an environment variable, or {name} = {{ file = \"path\" }}"
+            ),
+        );
+        None
     }
 
     fn option_value(&mut self, at: Place, value: &DeValue<'_>, hidden: &mut bool) -> Option<OptionValue> {
@@ -472,6 +509,14 @@ impl<'a> Reading<'a> {
         Some(OptionValue::Table(pairs))
     }
 
+    /// A service of systemd may not write beside its configuration, but where it is told to.
+    fn folder_of_output(&self, file: u32) -> PathBuf {
+        match self.env.folder("LOGS_DIRECTORY") {
+            Some(folder) => folder,
+            None => self.folder(file),
+        }
+    }
+
     fn secret_file(&mut self, at: Place, table: &DeTable<'_>) -> Option<String> {
         let node = nodes(at.file, table).next()?;
         let DeValue::String(path) = node.value else {
@@ -491,6 +536,12 @@ impl<'a> Reading<'a> {
             }
         }
     }
+}
+
+/// `${NAME}` and nothing else.
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix("${").and_then(|t| t.strip_suffix('}'));
+    name.is_some_and(|name| !name.contains(['$', '{', '}']))
 }
 
 /// `{ file = … }`

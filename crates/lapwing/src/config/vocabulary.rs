@@ -2,9 +2,8 @@
 
 use lapwing_core::kind::{OptionInfo, OptionType, nearest};
 use lapwing_notify::NOTIFIERS;
-use lapwing_probe::kinds::KINDS;
 
-use super::keys;
+use super::{command_line::kinds, keys};
 
 /// True when the value of this key, or of the known key nearest to it, may be shown.
 pub(super) fn is_harmless(key: &str) -> bool {
@@ -14,11 +13,15 @@ pub(super) fn is_harmless(key: &str) -> bool {
 
 /// True for the name of an option that holds a secret, or pairs: headers hold tokens as often as not.
 pub(super) fn is_secret(name: &str) -> bool {
-    options().any(|o| o.name == name && matches!(o.ty, OptionType::Secret | OptionType::Pairs))
+    options().any(|o| o.name == name && may_hold_secrets(o.ty))
+}
+
+fn may_hold_secrets(ty: OptionType) -> bool {
+    matches!(ty, OptionType::Secret | OptionType::Secrets | OptionType::Pairs)
 }
 
 fn options() -> impl Iterator<Item = &'static OptionInfo> {
-    let kinds = KINDS.iter().flat_map(|k| k.info.options);
+    let kinds = kinds().into_iter().flat_map(|k| k.options);
     kinds.chain(NOTIFIERS.iter().flat_map(|k| k.info.all_options()))
 }
 

@@ -11,9 +11,13 @@
 mod bad_input;
 mod commands;
 mod delivery;
+mod heartbeats;
+mod import;
 mod kit;
 mod lifecycle;
 mod own_fault;
 mod peers;
 mod reload;
+mod report;
 mod secrets;
+mod sensor;

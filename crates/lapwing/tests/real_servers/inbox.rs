@@ -12,7 +12,7 @@ pub(crate) enum Way {
     Webhook,
     /// Mail in the clear.
     Mail,
-    /// Mail after STARTTLS.
+    /// Mail after STARTTLS and a login.
     SafeMail,
 }
 
@@ -30,6 +30,10 @@ pub(crate) struct Told {
     pub(crate) id: Option<String>,
     /// The event, in webhooks.
     pub(crate) event: serde_json::Value,
+    /// To whom a mail is addressed.
+    pub(crate) to: String,
+    /// The body of a mail.
+    pub(crate) body: String,
 }
 
 impl Told {

@@ -15,5 +15,6 @@ mod needs_root_needs_ip;
 mod place;
 mod process;
 mod scene;
+mod sensors;
 mod servers;
 mod sinks;

@@ -1,4 +1,5 @@
-//! Two network namespaces with a link between them. Nothing in them can reach the machine's own network.
+//! Two network namespaces with a link between them, and where needed a third one behind the far one, which then routes.
+//! Nothing in them can reach the machine's own network.
 
 use std::{
     fs,
@@ -22,19 +23,25 @@ use nix::{
 
 /// Where the watched servers are.
 pub(crate) const FAR: [&str; 2] = ["10.77.0.2", "fd77::2"];
-const NEAR: [&str; 2] = ["10.77.0.1", "fd77::1"];
+/// Where the daemon is.
+pub(crate) const NEAR: [&str; 2] = ["10.77.0.1", "fd77::1"];
+/// The router's address at home.
+const DOOR: [&str; 2] = ["10.78.0.1", "fd78::1"];
+const HOME: [&str; 2] = ["10.78.0.2", "fd78::2"];
 
-/// A namespace: the daemon's, or that of what it watches.
+/// A namespace: the daemon's, that of what it watches, and one that has the far side as its router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Near,
     Far,
+    Home,
 }
 
 /// The namespaces and a folder, all gone with this value.
 pub(crate) struct Place {
     near: String,
     far: String,
+    home: Option<String>,
     folder: tempfile::TempDir,
 }
 
@@ -61,9 +68,18 @@ impl Place {
         let place = Self {
             near: format!("{name}-near"),
             far: format!("{name}-far"),
+            home: None,
             folder,
         };
         place.build();
+        place
+    }
+
+    /// With a home behind the far side.
+    pub(crate) fn with_home() -> Self {
+        let mut place = Self::new();
+        place.home = Some(place.far.replace("-far", "-home"));
+        place.build_home();
         place
     }
 
@@ -79,37 +95,63 @@ impl Place {
             format!("nameserver {}\n", FAR[0]),
         )
         .unwrap();
-        for name in [near, far] {
-            ip(&["netns", "add", name]);
-            ip(&["-n", name, "link", "set", "lo", "up"]);
-        }
-        ip(&[
-            "link", "add", "near", "netns", near, "type", "veth", "peer", "name", "far", "netns", far,
-        ]);
-        for (name, link, [v4, v6]) in [(near, "near", NEAR), (far, "far", FAR)] {
-            ip(&["-n", name, "address", "add", &format!("{v4}/24"), "dev", link]);
-            ip(&[
-                "-n",
-                name,
-                "address",
-                "add",
-                &format!("{v6}/64"),
-                "dev",
-                link,
-                "nodad",
-            ]);
-        }
-        for (side, link) in [(Side::Near, "near"), (Side::Far, "far")] {
-            self.inside(side, move || settle(link));
-            self.ip(side, &["link", "set", link, "up"]);
-        }
+        add(near);
+        add(far);
+        self.join((Side::Near, "near", NEAR), (Side::Far, "far", FAR));
         for address in FAR {
-            self.wait_for(address);
+            self.wait_for(Side::Near, address);
         }
     }
 
-    /// Waits until the far side answers at all: that nobody listens there.
-    fn wait_for(&self, address: &str) {
+    fn build_home(&self) {
+        add(self.name(Side::Home));
+        self.join((Side::Far, "door", DOOR), (Side::Home, "home", HOME));
+        self.inside(Side::Far, || {
+            for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                fs::write(Path::new("/proc/sys/net").join(switch), "1").unwrap();
+            }
+        });
+        for (family, network, by_far, by_home) in [
+            ("-4", "10.78.0.0/24", FAR[0], DOOR[0]),
+            ("-6", "fd78::/64", FAR[1], DOOR[1]),
+        ] {
+            self.ip(Side::Near, &[family, "route", "add", network, "via", by_far]);
+            self.ip(Side::Home, &[family, "route", "add", "default", "via", by_home]);
+        }
+        for address in NEAR {
+            self.wait_for(Side::Home, address);
+        }
+    }
+
+    /// Puts a link between two sides, each end with its name and addresses.
+    fn join(&self, one: (Side, &'static str, [&str; 2]), other: (Side, &'static str, [&str; 2])) {
+        ip(&[
+            "link",
+            "add",
+            one.1,
+            "netns",
+            self.name(one.0),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            other.1,
+            "netns",
+            self.name(other.0),
+        ]);
+        for (side, link, [v4, v6]) in [one, other] {
+            self.ip(side, &["address", "add", &format!("{v4}/24"), "dev", link]);
+            self.ip(
+                side,
+                &["address", "add", &format!("{v6}/64"), "dev", link, "nodad"],
+            );
+            self.inside(side, move || settle(link));
+            self.ip(side, &["link", "set", link, "up"]);
+        }
+    }
+
+    /// Waits until that address answers `side` at all: that nobody listens there.
+    fn wait_for(&self, side: Side, address: &str) {
         let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 9);
         let answers = move || {
             (0..500).any(|_| {
@@ -121,8 +163,8 @@ impl Place {
             })
         };
         assert!(
-            self.inside(Side::Near, answers),
-            "{address} cannot be reached over the new link"
+            self.inside(side, answers),
+            "{address} cannot be reached over the new links"
         );
     }
 
@@ -156,11 +198,29 @@ impl Place {
         ip(&[&["-n", self.name(side)], args].concat());
     }
 
+    /// Names as programs on `side` find them from their next look-up on: lines of /etc/hosts. Programs that run by then
+    /// must have been started after the first call.
+    pub(crate) fn hosts(&self, side: Side, lines: &str) {
+        let folder = resolver_folder(self.name(side));
+        fs::create_dir_all(&folder).unwrap();
+        // Written in place: `ip netns exec` has put this very file over /etc/hosts.
+        fs::write(folder.join("hosts"), lines).unwrap();
+    }
+
     /// Puts these rules in the place of all packet rules of the far side; "" for none.
     pub(crate) fn rules(&self, input: &str) {
+        self.chain("input", input);
+    }
+
+    /// The far side forwards nothing from now on, and says nothing about it; or forwards again.
+    pub(crate) fn swallow(&self, all: bool) {
+        self.chain("forward", if all { "drop" } else { "" });
+    }
+
+    fn chain(&self, hook: &str, inside: &str) {
         let counters = "counter asked { }\ncounter lost { }\n";
         let rules = format!(
-            "flush ruleset\ntable inet lapwing {{\n{counters} chain input {{\n type filter hook input priority 0;\n{input}\n }}\n}}\n"
+            "flush ruleset\ntable inet lapwing {{\n{counters} chain {hook} {{\n type filter hook {hook} priority 0;\n{inside}\n }}\n}}\n"
         );
         let mut nft = self.command(Side::Far, "nft");
         let mut child = nft
@@ -192,6 +252,7 @@ impl Place {
         match side {
             Side::Near => &self.near,
             Side::Far => &self.far,
+            Side::Home => self.home.as_deref().unwrap(),
         }
     }
 }
@@ -200,9 +261,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         remove(&self.near);
         remove(&self.far);
+        if let Some(home) = &self.home {
+            remove(home);
+        }
         // Other tests may still have something in it.
         drop(fs::remove_dir("/etc/netns"));
     }
+}
+
+/// A new namespace with nothing but its loopback.
+fn add(namespace: &str) {
+    ip(&["netns", "add", namespace]);
+    ip(&["-n", namespace, "link", "set", "lo", "up"]);
 }
 
 /// Makes a link of its namespace quick: its address can be used at once and outlives the link, and a neighbour that
@@ -233,7 +303,8 @@ pub(crate) fn need(program: &str) {
         "ip" => "iproute2",
         "dig" => "bind9-dnsutils",
         "ping" => "iputils-ping",
-        "setpriv" => "util-linux",
+        "nc" => "netcat-openbsd",
+        "setpriv" | "unshare" => "util-linux",
         same => same,
     };
     assert!(

@@ -1,7 +1,15 @@
 //! The daemon on the near side, all that it tells, and the proof that what it tells is true: the reason, when it began,
 //! how long it lasted, and each thing once on every way.
 
-use std::{cell::RefCell, fs, path::PathBuf, process::Command, sync::Arc, thread, time::Duration};
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,10 +19,10 @@ use crate::{
     inbox::{Inbox, Told, Way},
     place::{Place, Side},
     process::Process,
-    sinks::Sinks,
+    sinks::{PASSWORD, Sinks, USER},
 };
 
-const LAPWING: &str = env!("CARGO_BIN_EXE_lapwing");
+pub(crate) const LAPWING: &str = env!("CARGO_BIN_EXE_lapwing");
 
 /// From check to check.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(400);
@@ -43,26 +51,53 @@ pub(crate) fn monitor(name: &str, target: &str, options: &str) -> String {
 impl<'a> Scene<'a> {
     /// Starts the daemon, and waits until all `monitors` are up.
     pub(crate) fn start(place: &'a Place, authority: &Authority, monitors: &str) -> Self {
+        let mut scene = Self::begin(place, authority, monitors);
+        scene.wait_until_up();
+        scene
+    }
+
+    /// Starts the daemon, and waits until it serves.
+    pub(crate) fn begin(place: &'a Place, authority: &Authority, monitors: &str) -> Self {
         let inbox = Arc::default();
         let sinks = Sinks::open(place, authority, now(), &inbox);
         let folder = place.folder();
         fs::write(folder.join("mail-ca.pem"), authority.pem()).unwrap();
-        let configuration = folder.join("lapwing.toml");
-        fs::write(&configuration, configure(&sinks, monitors)).unwrap();
-        let mut command = place.command(Side::Near, LAPWING);
-        let daemon = Process::start(
-            command.arg("run").arg("--config").arg(&configuration),
-            folder.join("daemon.log"),
-        );
+        private(&folder.join("mail.password"), PASSWORD);
+        fs::write(folder.join("lapwing.toml"), configure(&sinks, monitors)).unwrap();
         let mut scene = Self {
             place,
             inbox,
-            daemon,
+            daemon: daemon(place),
             expected: RefCell::default(),
             stale: Duration::ZERO,
         };
-        scene.wait_until_up();
+        scene.wait_until("running", |_| true);
         scene
+    }
+
+    /// Has the daemon end in good order.
+    pub(crate) fn end_daemon(&mut self) {
+        let status = self.daemon.end();
+        assert!(status.success(), "the daemon ended with {status}");
+    }
+
+    /// Ends the daemon as a crash would.
+    pub(crate) fn kill_daemon(&mut self) {
+        self.daemon.stop();
+    }
+
+    /// Starts the daemon again, on the data that the last one has left, and waits until it serves.
+    pub(crate) fn start_daemon(&mut self) {
+        self.daemon = daemon(self.place);
+        self.wait_until("running again", |_| true);
+    }
+
+    /// Waits until the daemon knows of all that it has told that it has arrived: what a crash would have it tell again.
+    pub(crate) fn wait_until_told(&mut self) {
+        self.wait_until("done with telling", |status| {
+            let notifiers = status["notifiers"].as_array().unwrap();
+            notifiers.iter().all(|one| one["waiting"] == 0)
+        });
     }
 
     /// Breaks something, waits until it is told, mends it, waits until that is told, and proves what was told.
@@ -188,6 +223,16 @@ impl<'a> Scene<'a> {
         found.unwrap_or_else(|| panic!("no {kind} of {series}")).event
     }
 
+    /// The body of the mail that came after STARTTLS and a login and has this id.
+    pub(crate) fn mail(&self, id: &Value) -> String {
+        let told = self.inbox.all();
+        let same = |told: &&Told| told.way == Way::SafeMail && told.id.as_deref() == id.as_str();
+        let mail = told.iter().find(same);
+        mail.unwrap_or_else(|| panic!("no mail {id}: {told:#?}"))
+            .body
+            .clone()
+    }
+
     /// All events that the webhook has, in their order.
     pub(crate) fn events(&self) -> Vec<Value> {
         let told = self.inbox.all();
@@ -225,7 +270,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn wait_until_up(&mut self) {
+    pub(crate) fn wait_until_up(&mut self) {
         self.wait_until("all up", |status| {
             let series = status["series"].as_array();
             series.is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["state"] == "up"))
@@ -236,10 +281,14 @@ impl<'a> Scene<'a> {
         self.place.folder().join("data")
     }
 
+    /// What `lapwing report` prints of the last hour, its times in UTC.
+    pub(crate) fn report(&self, format: &str) -> String {
+        report(&self.data(), format)
+    }
+
     /// Stops the daemon, and proves that every way holds each message once, in order, and no other.
     pub(crate) fn finish(mut self) {
-        let status = self.daemon.end();
-        assert!(status.success(), "the daemon ended with {status}");
+        self.end_daemon();
         let (told, expected) = (self.inbox.all(), self.expected.borrow());
         for way in Way::ALL {
             let of_way: Vec<&Told> = told.iter().filter(|told| told.way == way).collect();
@@ -281,19 +330,38 @@ impl<'a> Scene<'a> {
     pub(crate) fn finish_with_report(self) -> Value {
         let data = self.data();
         self.finish();
-        let mut report = Command::new(LAPWING);
-        let output = report
-            .args(["report", "--format", "json", "--last", "1h", "--data"])
-            .arg(data)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice(&output.stdout).unwrap()
+        serde_json::from_str(&report(&data, "json")).unwrap()
     }
+}
+
+/// What `lapwing report` prints of the last hour of a data folder, its times in UTC.
+pub(crate) fn report(data: &Path, format: &str) -> String {
+    let mut report = Command::new(LAPWING);
+    report.args(["report", "--format", format, "--last", "1h", "--data"]);
+    let output = report.arg(data).env("TZ", "UTC").output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts `lapwing run` on the near side, with the configuration in the folder of the place.
+fn daemon(place: &Place) -> Process {
+    let mut command = place.command(Side::Near, LAPWING);
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(place.folder().join("lapwing.toml"));
+    Process::start(&mut command, place.folder().join("daemon.log"))
+}
+
+/// Writes a file that its owner alone can read.
+pub(crate) fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A message is the same on every way: by its id where there is one, else by its text.
@@ -358,6 +426,8 @@ server = "127.0.0.1"
 port = {safe_mail}
 tls = "starttls"
 ca = "mail-ca.pem"
+username = "{USER}"
+password = {{ file = "mail.password" }}
 from = "lapwing@lapwing.test"
 to = ["ops@lapwing.test"]
 
@@ -386,14 +456,14 @@ pub(crate) fn during(it: impl FnOnce()) -> (Timestamp, Timestamp) {
     (begin, now())
 }
 
-fn time(event: &Value, key: &str) -> Timestamp {
+pub(crate) fn time(event: &Value, key: &str) -> Timestamp {
     let text = event[key]
         .as_str()
         .unwrap_or_else(|| panic!("no {key}: {event:#}"));
     text.parse().unwrap()
 }
 
-fn seconds(event: &Value, key: &str) -> Duration {
+pub(crate) fn seconds(event: &Value, key: &str) -> Duration {
     let number = event[key].as_f64();
     Duration::from_secs_f64(number.unwrap_or_else(|| panic!("no {key}: {event:#}")))
 }

@@ -21,6 +21,12 @@ use crate::{
     place::{Place, Side},
 };
 
+/// Who must log in before mail is taken after STARTTLS.
+pub(crate) const USER: &str = "alerts@lapwing.test";
+pub(crate) const PASSWORD: &str = "pa55word";
+/// Both as AUTH PLAIN has them (RFC 4616): a NUL before each, in base64.
+const LOGIN: &str = "AGFsZXJ0c0BsYXB3aW5nLnRlc3QAcGE1NXdvcmQ=";
+
 /// Ports on 127.0.0.1.
 pub(crate) struct Sinks {
     pub(crate) http: u16,
@@ -90,6 +96,8 @@ fn take_request(stream: TcpStream, inbox: &Inbox) -> Served {
             text,
             id: None,
             event: Value::Null,
+            to: String::new(),
+            body: String::new(),
         }
     } else {
         Told {
@@ -97,6 +105,8 @@ fn take_request(stream: TcpStream, inbox: &Inbox) -> Served {
             text,
             id: word("id"),
             event: body,
+            to: String::new(),
+            body: String::new(),
         }
     });
     stream
@@ -107,16 +117,17 @@ fn take_request(stream: TcpStream, inbox: &Inbox) -> Served {
 trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
-/// A session of RFC 5321; with `tls`, no mail is taken before STARTTLS (RFC 3207).
+/// A session of RFC 5321; with `tls`, no mail is taken before STARTTLS (RFC 3207) and a login (RFC 4954).
 fn take_mail(stream: &TcpStream, tls: Option<&Arc<ServerConfig>>, inbox: &Inbox) -> Served {
     let mut wire: BufReader<Box<dyn Wire>> = BufReader::new(Box::new(stream.try_clone()?));
-    let mut safe = false;
+    let (mut safe, mut known) = (false, false);
     answer(&mut wire, "220 mail.lapwing.test ready")?;
     loop {
         let command = line(&mut wire)?;
         let verb = command.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
             "EHLO" if tls.is_some() && !safe => answer(&mut wire, "250-mail.lapwing.test\r\n250 STARTTLS")?,
+            "EHLO" if safe => answer(&mut wire, "250-mail.lapwing.test\r\n250 AUTH PLAIN")?,
             "EHLO" => answer(&mut wire, "250 mail.lapwing.test")?,
             "STARTTLS" if let Some(config) = tls => {
                 answer(&mut wire, "220 begin")?;
@@ -124,7 +135,13 @@ fn take_mail(stream: &TcpStream, tls: Option<&Arc<ServerConfig>>, inbox: &Inbox)
                 wire = BufReader::new(Box::new(StreamOwned::new(connection, stream.try_clone()?)));
                 safe = true;
             }
-            "MAIL" if tls.is_some() && !safe => answer(&mut wire, "530 STARTTLS first")?,
+            "AUTH" if safe => {
+                known = command == format!("AUTH PLAIN {LOGIN}");
+                answer(&mut wire, if known { "235 welcome" } else { "535 wrong" })?;
+            }
+            "MAIL" if tls.is_some() && !(safe && known) => {
+                answer(&mut wire, "530 STARTTLS and a login first")?;
+            }
             "DATA" => {
                 answer(&mut wire, "354 go on")?;
                 inbox.put(mail(&mut wire, if safe { Way::SafeMail } else { Way::Mail })?);
@@ -136,14 +153,17 @@ fn take_mail(stream: &TcpStream, tls: Option<&Arc<ServerConfig>>, inbox: &Inbox)
     }
 }
 
-/// Reads a mail: its subject and the id of the message.
+/// Reads a mail: its subject, the id of the message, to whom it is addressed, and its body.
 fn mail(wire: &mut impl BufRead, way: Way) -> std::io::Result<Told> {
-    let (mut headers, mut in_body) = (Vec::<String>::new(), false);
+    let (mut headers, mut in_body, mut body) = (Vec::<String>::new(), false, String::new());
     loop {
         let line = line(wire)?;
         match line.strip_prefix(' ') {
             _ if line == "." => break,
-            _ if in_body => {}
+            _ if in_body => {
+                body.push_str(line.strip_prefix('.').unwrap_or(&line));
+                body.push('\n');
+            }
             _ if line.is_empty() => in_body = true,
             Some(more) if !headers.is_empty() => {
                 let last = headers.last_mut().unwrap();
@@ -155,12 +175,28 @@ fn mail(wire: &mut impl BufRead, way: Way) -> std::io::Result<Told> {
     }
     let header = |name: &str| headers.iter().find_map(|h| h.strip_prefix(name)).map(str::trim);
     let id = header("Message-ID:").and_then(|id| id.strip_prefix('<')?.split_once(".lapwing@"));
+    let quoted = header("Content-Transfer-Encoding:") == Some("quoted-printable");
     Ok(Told {
         way,
         text: header("Subject:").unwrap_or_default().to_owned(),
         id: id.map(|(id, _)| id.to_owned()),
         event: Value::Null,
+        to: header("To:").unwrap_or_default().to_owned(),
+        body: if quoted { unquoted(&body) } else { body },
     })
+}
+
+/// The text that was written as quoted-printable (RFC 2045, section 6.7).
+fn unquoted(body: &str) -> String {
+    let whole = body.replace("=\n", "");
+    let mut parts = whole.split('=');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).unwrap());
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 fn line(from: &mut impl BufRead) -> std::io::Result<String> {

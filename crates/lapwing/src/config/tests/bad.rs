@@ -7,7 +7,7 @@ const M: &str = "[[monitor]]\nname = \"m\"\n";
 const T: &str = "[[monitor]]\nname = \"m\"\ntarget = \"tcp://a:1\"\n";
 
 /// A text after a common beginning, and all that is said of it.
-fn check(rows: &[(&str, &str, &[&str])]) {
+pub(super) fn check(rows: &[(&str, &str, &[&str])]) {
     for (before, text, expected) in rows {
         let found = errors(&format!("{before}{text}"));
         assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
@@ -63,11 +63,6 @@ fn tables() {
             "",
             "web = \"x\"\n",
             &["1:1 web does not belong above the first table; [web]"],
-        ),
-        (
-            "",
-            "[heartbeat]\nlisten = \"x\"\n",
-            &["1:2 this version of Lapwing does not have [heartbeat]; take it out"],
         ),
         (
             "",
@@ -159,11 +154,6 @@ fn monitors() {
         ),
         (
             M,
-            "target = \"heartbeat:x\"\n",
-            &["3:10 heartbeat targets are not in this version of Lapwing"],
-        ),
-        (
-            M,
             "targets = [\"tcp://a:1\", \"tcp://A:1\"]\n",
             &["3:25 tcp://a:1 stands twice in this monitor; take one"],
         ),
@@ -180,7 +170,10 @@ fn monitors() {
         (
             T,
             "period = \"1m\"\ngrace = \"1m\"\n",
-            &["4:1 this version", "5:1 this version"],
+            &[
+                "4:1 tcp has no option \"period\"; it is an option of heartbeat",
+                "5:1 tcp has no option \"grace\"; it is an option of heartbeat",
+            ],
         ),
     ]);
 }
@@ -572,6 +565,14 @@ fn notifiers_and_fixed_tables() {
             &["5:1 [web] has no key \"litsen\"; did you mean \"listen\"?"],
         ),
         (T, "[echo]\n", &["4:2 [echo] lacks listen; 127.0.0.1:7007"]),
+        (
+            T,
+            "[echo]\nlisten = \"127.0.0.1:0\"\nper_source = 0\nplain = \"guardd\"\n",
+            &[
+                "6:14 per_source = 0 is not a whole number from 1 to 10000000; 500",
+                "7:9 plain = \"guardd\" is not known; did you mean \"guarded\"?",
+            ],
+        ),
         (
             T,
             "[echo]\nlisten = \"127.0.0.1:8480\"\n",

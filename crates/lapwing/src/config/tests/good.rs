@@ -306,7 +306,9 @@ fn every_example_is_valid() {
     let place = Place::new();
     let env = Environment::of(
         place.path(),
-        variables.into_iter().chain([("TELEGRAM_CHAT_ID", "-100123")]),
+        variables
+            .into_iter()
+            .chain([("TELEGRAM_CHAT_ID", "-100123"), ("HOME_KEY", "0123456789abcdef")]),
     );
     let token = place.write(
         "telegram.token",
@@ -378,6 +380,18 @@ fn the_command_line_has_the_same_words() {
         ("tcp://a:1", &[("family", "both")], "two series", "family=4"),
         ("tcp://a:1", &[("timeout", "x")], "is not a length of time", ""),
         ("tcp://a", &[], "needs a port", ""),
+        (
+            "heartbeat:x",
+            &[],
+            "a heartbeat is passive: nothing can be asked",
+            "lapwing status shows when it reported last",
+        ),
+        (
+            "tcp://a:1",
+            &[("period", "1m")],
+            "tcp has no option \"period\"",
+            "it is an option of heartbeat",
+        ),
         (
             "icmp://[::1]",
             &[("family", "4")],

@@ -152,6 +152,15 @@ fn no_error_shows_a_secret() {
         "[[monitor]]\nname = \"a\"\ntarget = \"https://a\"\nheaders = { A = \"canary\" }\nstatus = \"${TOKEN}\"\n",
         "[[monitor]]\nname = \"a\"\ntarget = \"https://a\"\nstatus = { file = \"token\" }\n",
         "[[monitor]]\nname = \"a\"\ntarget = \"tcp://a:1\"\nkey = \"canary\"\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a\"\nkey = \"canary\"\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a\"\nkey = [\"${KEY}\", \"canary\"]\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a\"\nkey = \"${NUMBER}canary${NUMBER}\"\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a\"\nheartbeat.key = \"canary\"\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a?key=canary\"\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a\"\nkey = [\"${KEY}\", \"${KEY}\"]\n",
+        "[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:a\"\nkey = { file = \"token\" }\n",
+        "[defaults]\nkey = \"canary\"\n",
+        "[heartbeat]\nkey = \"canary\"\n",
         "[[monitor]]\nname = \"a\"\ntarget = \"https://a\"\nhttps = { auth = \"canary\", x = 1 }\n",
     ] {
         let shown = place.load(&format!("{M}{text}")).expect_err(text).render(false);

@@ -1,0 +1,176 @@
+//! As many echo requests as come back: a fixed number is under way, and each answer makes room for the next request.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    net::{SocketAddr, UdpSocket},
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg},
+};
+use socket2::SockRef;
+
+use crate::{bare::Done, clock, proc::Cpu};
+
+/// Requests under way.
+const WINDOW: usize = 512;
+const BATCH: usize = 64;
+/// How long an answer may take before it is lost.
+const PATIENCE: u16 = 1000;
+/// The header of Lapwing's echo datagram: magic, version and flags, cookie, sequence number, … up to the padding.
+const HEADER: usize = 40;
+const COOKIE: &[u8; 8] = b"measured";
+
+/// Sends requests of `size` bytes for `length`, and takes the answers. Fails when one is lost.
+pub(super) fn run(to: SocketAddr, size: usize, length: Duration) -> anyhow::Result<Done> {
+    ensure!((HEADER..=1472).contains(&size), "a size must be 40 to 1472");
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
+    socket.connect(to)?;
+    let mut load = Load {
+        socket,
+        size,
+        requests: vec![0; BATCH * size],
+        answers: vec![0; BATCH * 2048],
+        out: MultiHeaders::preallocate(BATCH, None),
+        back: MultiHeaders::preallocate(BATCH, None),
+        waiting: vec![None; WINDOW],
+        under_way: 0,
+        next: 0,
+    };
+    let (begun, before) = (clock::now(), Cpu::of_thread()?);
+    while begun.elapsed() < length {
+        while WINDOW - load.under_way >= BATCH {
+            load.send()?;
+        }
+        load.receive()?;
+    }
+    while load.under_way > 0 {
+        load.receive()?;
+    }
+    let answered = u64::from(load.next);
+    Ok(Done {
+        checks: answered,
+        answered,
+        took: begun.elapsed(),
+        cpu: Cpu::of_thread()?.since(before),
+    })
+}
+
+struct Load {
+    socket: UdpSocket,
+    size: usize,
+    requests: Vec<u8>,
+    answers: Vec<u8>,
+    out: MultiHeaders<SockaddrStorage>,
+    back: MultiHeaders<SockaddrStorage>,
+    /// The requests under way, each in the place that its number gives it.
+    waiting: Vec<Option<u32>>,
+    under_way: usize,
+    next: u32,
+}
+
+impl Load {
+    fn send(&mut self) -> anyhow::Result<()> {
+        for request in self.requests.chunks_exact_mut(self.size) {
+            let place = &mut self.waiting[self.next as usize % WINDOW];
+            ensure!(place.is_none(), "an answer is overdue: a datagram was lost");
+            *place = Some(self.next);
+            request[..8].copy_from_slice(b"LWec\x01\0\0\0");
+            request[8..16].copy_from_slice(COOKIE);
+            request[16..20].copy_from_slice(&self.next.to_be_bytes());
+            self.next += 1;
+        }
+        let slices: Vec<_> = self
+            .requests
+            .chunks_exact(self.size)
+            .map(|r| [IoSlice::new(r)])
+            .collect();
+        sendmmsg(
+            self.socket.as_raw_fd(),
+            &mut self.out,
+            &slices,
+            [None; BATCH],
+            [],
+            MsgFlags::empty(),
+        )?;
+        self.under_way += BATCH;
+        Ok(())
+    }
+
+    /// Waits for an answer, and takes those that have come with it.
+    fn receive(&mut self) -> anyhow::Result<()> {
+        let mut rooms: Vec<_> = self
+            .answers
+            .chunks_exact_mut(2048)
+            .map(|r| [IoSliceMut::new(r)])
+            .collect();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let lengths: Vec<usize> = match recvmmsg(
+            self.socket.as_raw_fd(),
+            &mut self.back,
+            rooms.iter_mut(),
+            flags,
+            None,
+        ) {
+            Ok(messages) => messages.map(|message| message.bytes).collect(),
+            Err(Errno::EAGAIN) => {
+                let ready = poll(
+                    &mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)],
+                    PollTimeout::from(PATIENCE),
+                )?;
+                ensure!(ready > 0, "{} datagrams were lost", self.under_way);
+                return Ok(());
+            }
+            Err(error) => return Err(error).context("the responder cannot be reached"),
+        };
+        for (answer, length) in self.answers.chunks_exact(2048).zip(lengths) {
+            let number = u32::from_be_bytes([answer[16], answer[17], answer[18], answer[19]]);
+            let place = &mut self.waiting[number as usize % WINDOW];
+            let ours = length == self.size && answer[..4] == *b"LWec" && answer[8..16] == *COOKIE;
+            ensure!(ours && *place == Some(number), "an answer is not what was asked");
+            *place = None;
+            self.under_way -= 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_back_is_counted_and_what_is_lost_is_an_error() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let answering = std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            let mut left = 100_000;
+            while left > 0 {
+                let (length, from) = server.recv_from(&mut buffer).unwrap();
+                if length == 41 {
+                    return;
+                }
+                server.send_to(&buffer[..length], from).unwrap();
+                left -= 1;
+            }
+        });
+        let done = run(address, 64, Duration::from_millis(50)).unwrap();
+        assert!(
+            done.answered >= WINDOW as u64 && done.took < Duration::from_secs(5),
+            "{done:?}"
+        );
+        let error = run(address, 41, Duration::from_millis(50)).unwrap_err();
+        assert!(
+            error.to_string().contains("lost") || error.to_string().contains("reached"),
+            "{error}"
+        );
+        answering.join().unwrap();
+    }
+}
