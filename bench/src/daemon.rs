@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a daemon may take to load its configuration and check something.
-const START: Duration = Duration::from_secs(120);
+pub(crate) const START: Duration = Duration::from_secs(120);
 /// How long it may take to stop in good order.
 const STOP: Duration = Duration::from_secs(12);
 /// What it says, in its folder.
@@ -93,15 +93,24 @@ impl Counter<'_> {
     }
 }
 
+/// A folder for a daemon, which goes with it.
+pub(crate) fn folder() -> anyhow::Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("lapwing-bench-").tempdir()?)
+}
+
 /// The process and its folder; both go when this is dropped.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     folder: TempDir,
 }
 
 impl Daemon {
     fn start(configuration: &str, lapwing: &Path) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("lapwing-bench-").tempdir()?;
+        Self::start_in(folder()?, configuration, lapwing)
+    }
+
+    /// Starts one in a folder that may hold what its configuration names.
+    pub(crate) fn start_in(folder: TempDir, configuration: &str, lapwing: &Path) -> anyhow::Result<Self> {
         let file = folder.path().join("lapwing.toml");
         fs::write(&file, configuration)?;
         let log = File::create(folder.path().join(LOG))?;
@@ -137,8 +146,6 @@ impl Daemon {
         let after = self.status()?;
         let between = after.at.duration_since(before.at).as_secs_f64();
         let rate = (after.engine.checks - before.engine.checks) as f64 / between;
-        let alerts = fs::read_to_string(self.folder.path().join(ALERTS)).unwrap_or_default();
-        let alerts = alerts.lines().filter(|line| line.contains("DOWN ")).count() as u64;
         Ok(Figures {
             first,
             all: first + all,
@@ -149,14 +156,24 @@ impl Daemon {
             idle,
             after: Size::of_process(self.child.id())?,
             descriptors: proc::descriptors(self.child.id())?,
-            false_failures: alerts.max(wanted.saturating_sub(after.count("up"))),
+            false_failures: self.alerts().max(wanted.saturating_sub(after.count("up"))),
             dropped: after.engine.dropped,
             stopped: None,
         })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Alerts so far about something that is down.
+    pub(crate) fn alerts(&self) -> u64 {
+        let alerts = fs::read_to_string(self.folder.path().join(ALERTS)).unwrap_or_default();
+        alerts.lines().filter(|line| line.contains("DOWN ")).count() as u64
+    }
+
     /// Waits until `done`, as long as the daemon lives.
-    fn until(
+    pub(crate) fn until(
         &mut self,
         otherwise: &str,
         limit: Duration,
@@ -172,13 +189,18 @@ impl Daemon {
         took.with_context(|| format!("the daemon {otherwise} within {limit:?}"))
     }
 
-    fn status(&self) -> anyhow::Result<Status> {
-        let socket = self.folder.path().join(DATA).join("lapwing.sock");
-        status::ask(&socket)?.context("the daemon's local socket does not listen")
+    pub(crate) fn status(&self) -> anyhow::Result<Status> {
+        self.early_status()?
+            .context("the daemon's local socket does not listen")
+    }
+
+    /// The status; None while the daemon does not listen yet.
+    pub(crate) fn early_status(&self) -> anyhow::Result<Option<Status>> {
+        status::ask(&self.folder.path().join(DATA).join("lapwing.sock"))
     }
 
     /// Asks it to end, and waits. None when it has to be killed.
-    fn stop(&mut self) -> anyhow::Result<Option<Duration>> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<Option<Duration>> {
         if self.child.try_wait()?.is_none() {
             kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
         }
@@ -187,7 +209,7 @@ impl Daemon {
     }
 
     /// The end of its log.
-    fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")

@@ -7,6 +7,7 @@ mod bare;
 mod clock;
 mod daemon;
 mod echo;
+mod heartbeats;
 mod load;
 mod proc;
 mod report;
@@ -39,6 +40,7 @@ Examples:
   cargo run --release -p lapwing-bench -- daemon --kind icmp --monitors 10000 --separate
   cargo run --release -p lapwing-bench -- cli
   cargo run --release -p lapwing-bench -- echo --rounds 7
+  cargo run --release -p lapwing-bench -- heartbeats
   cargo run --release -p lapwing-store --example year_of_outages -- /tmp/year
   cargo run --release -p lapwing-bench -- report /tmp/year
   cargo run --release -p lapwing-bench -- bare --kind tcp --rate 1000";
@@ -55,6 +57,8 @@ enum Command {
     Echo(EchoArgs),
     /// How long a report of a year takes, in each format
     Report(ReportArgs),
+    /// Sensors at their usual pace, and few of them beside a flood: two tables
+    Heartbeats(HeartbeatArgs),
     /// A bare loop alone, paced or as fast as it goes
     Bare(BareArgs),
     /// Sends back what comes: the responder that `echo` compares with
@@ -151,6 +155,27 @@ struct ReportArgs {
 }
 
 #[derive(Args)]
+struct HeartbeatArgs {
+    /// How many keyed sensors
+    #[arg(long, default_value_t = 100_000)]
+    sensors: u32,
+    /// Between two beats of a sensor: 10s, 1m
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    period: Duration,
+    /// Malformed datagrams each second of the flood
+    #[arg(long, default_value_t = 100_000)]
+    flood: u32,
+    /// Good beats each second beside it
+    #[arg(long, default_value_t = 1_000)]
+    good: u32,
+    /// Length of each window
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    #[command(flatten)]
+    program: Program,
+}
+
+#[derive(Args)]
 struct BareArgs {
     #[arg(long, value_enum, default_value_t = Kind::Tcp)]
     kind: Kind,
@@ -213,6 +238,16 @@ fn run(command: Command) -> anyhow::Result<()> {
             Duration::from_secs(args.seconds.max(1)),
             &args.program.find()?,
         ),
+        Command::Heartbeats(args) => {
+            ensure!(
+                (1..=999_999).contains(&args.sensors),
+                "--sensors must be 1 to 999,999"
+            );
+            let window = Duration::from_secs(args.seconds.max(1));
+            let lapwing = args.program.find()?;
+            heartbeats::steady(args.sensors, args.period, window, &lapwing)?;
+            heartbeats::flood(args.flood, args.good.max(1), window, &lapwing)
+        }
         Command::Responder { listen } => echo::respond(listen),
         Command::Connect { address } => startup::connect(address),
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -17,12 +18,29 @@ pub(crate) struct Status {
     pub(crate) at: jiff::Timestamp,
     counts: BTreeMap<String, u64>,
     pub(crate) engine: Engine,
+    #[serde(default)]
+    listeners: BTreeMap<String, Listener>,
+}
+
+/// What came to a listener of the daemon.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Listener {
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or(0)
+    }
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Engine {
     pub(crate) checks: u64,
     pub(crate) dropped: u64,
+    /// Absent where nothing was probed.
+    #[serde(default)]
     late: Vec<Late>,
 }
 
@@ -36,6 +54,12 @@ impl Status {
     /// How many series have this state.
     pub(crate) fn count(&self, state: &str) -> u64 {
         self.counts.get(state).copied().unwrap_or(0)
+    }
+
+    /// What came to the heartbeat listener.
+    pub(crate) fn heartbeats(&self) -> anyhow::Result<Listener> {
+        let found = self.listeners.get("heartbeat").cloned();
+        found.context("the daemon has no heartbeat listener")
     }
 
     /// The lateness that `share` (0 to 1) of the probes kept which started since `earlier`, in milliseconds.
@@ -113,6 +137,7 @@ mod tests {
             (status.count("up"), status.count("down"), status.engine.checks),
             (3, 0, 9)
         );
+        assert!(status.heartbeats().is_err());
         for bad in [
             "",
             "HTTP/1.0 200 OK\r\n\r\n{}",
@@ -120,6 +145,18 @@ mod tests {
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn listeners_are_read() {
+        let body = r#"{"at":"2026-01-02T03:04:05Z","counts":{},"engine":{"checks":0,"dropped":0,"late":[]},
+            "listeners":{"heartbeat":{"address":"127.0.0.1:7","counts":{"beats":5}}}}"#;
+        let status = parse(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes()).unwrap();
+        let found = status.heartbeats().unwrap();
+        assert_eq!(
+            (found.address.port(), found.count("beats"), found.count("stale")),
+            (7, 5, 0)
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Invariant: never depends on a Lapwing crate, so that a tree that does not compile can still be judged.
 
 mod ci;
+mod deb;
 mod docs;
 mod packages;
 mod run;
@@ -25,6 +26,7 @@ usage: cargo xtask <task>
                      --partial leaves out, by name, the tests this machine cannot run
   tidy               the rules of the house that no compiler knows
   docs [--check]     writes docs/reference from the program, or says where it is stale
+  deb [PROGRAM DIR]  the Debian package, into target/debian; or one with PROGRAM in it, into DIR
   packages           installs the Debian packages the tests need, or says which are missing";
 
 fn main() -> ExitCode {
@@ -54,6 +56,8 @@ fn task(args: &[&str]) -> Result<()> {
         }
         ["docs"] => docs::write(&root),
         ["docs", "--check"] => docs::check(&root),
+        ["deb"] => deb::build(&root),
+        ["deb", program, folder] => deb::package(&root, Path::new(program), Path::new(folder)).map(|_| ()),
         ["packages"] => packages::provide(),
         ["help" | "--help" | "-h"] => {
             run::say(USAGE);

@@ -73,6 +73,23 @@ pub(crate) const NEEDS: &[Need] = &[
         None,
         "a second opinion on round trips and losses",
     ),
+    need(
+        "systemd-analyze",
+        "systemd",
+        None,
+        "systemd's own judgement of our units",
+    ),
+    need(
+        "systemd-nspawn",
+        "systemd-container",
+        None,
+        "boots a real systemd in a container, for the service and the package",
+    ),
+    need("fsfreeze", "util-linux", None, "a disk that hangs"),
+    need("mkfs.ext4", "e2fsprogs", None, "a file system of a test's own"),
+    need("dpkg-shlibdeps", "dpkg-dev", None, "builds the Debian package"),
+    need("strip", "binutils", None, "builds the Debian package"),
+    need("lintian", "lintian", None, "Debian's own judgement of our package"),
 ];
 
 const fn need(

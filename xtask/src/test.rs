@@ -77,7 +77,7 @@ fn left_out(missing: &[&Need], is_root: bool) -> Vec<(String, String)> {
         .iter()
         .map(|need| {
             (
-                format!("needs_{}", need.program),
+                format!("needs_{}", need.program.replace(['-', '.'], "_")),
                 format!("install {}", need.package),
             )
         })

@@ -30,18 +30,32 @@ impl EchoLine {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EchoEvent {
     /// The TCP connection was made.
-    Connected { took_ms: f64 },
+    Connected {
+        took_ms: f64,
+    },
     Echo(EchoShape),
     /// No echo came in time. When it comes later, an `echo` that is `late` follows.
-    Lost { seq: u64, after_ms: f64 },
+    Lost {
+        seq: u64,
+        reason: Reason,
+    },
     /// Our own fault: it never left.
-    NotSent { reason: Reason },
+    NotSent {
+        reason: Reason,
+    },
     /// What others said instead of an echo: nobody listens, no echo at all.
-    Trouble { reason: Reason },
+    Trouble {
+        reason: Reason,
+    },
     Summary(Box<EchoSummary>),
 }
 
 impl EchoEvent {
+    pub fn lost(seq: u64, reason: &CoreReason) -> Self {
+        let reason = reason.into();
+        Self::Lost { seq, reason }
+    }
+
     pub fn not_sent(reason: &CoreReason) -> Self {
         Self::NotSent {
             reason: reason.into(),
@@ -76,10 +90,7 @@ pub struct EchoShape {
     pub late: bool,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde calls"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -182,16 +193,13 @@ mod tests {
             r#"{"v":1,"at":"1970-01-01T00:00:00.000000Z","event":"echo","seq":3,"bytes":64,"from":"192.0.2.1:7007","rtt_ms":12.5,"out_change_ms":0.5,"reordered":true}"#
         );
         assert_eq!(serde_json::from_str::<EchoLine>(&text).unwrap(), line);
-        let lost = EchoLine::new(
-            Wall(0),
-            EchoEvent::Lost {
-                seq: 4,
-                after_ms: 2000.0,
-            },
-        );
+        let silence = CoreReason::new("timeout.answer", "no echo within 2s");
+        let lost = EchoLine::new(Wall(0), EchoEvent::lost(4, &silence));
         let text = serde_json::to_string(&lost).unwrap();
         assert!(
-            text.ends_with(r#""event":"lost","seq":4,"after_ms":2000.0}"#),
+            text.ends_with(
+                r#""event":"lost","seq":4,"reason":{"code":"timeout.answer","detail":"no echo within 2s"}}"#
+            ),
             "{text}"
         );
     }

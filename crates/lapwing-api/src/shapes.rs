@@ -6,13 +6,15 @@ use lapwing_core::{
     event::Event,
     heartbeat::{BeatStanding, Hindrance, Proof},
     lookout::{SeriesView, Snapshot},
+    mute::{Mute, Mutes},
     observation::{Observation, Outcome, Reason as CoreReason, Value},
+    outage::Outage,
     state::State,
     time::{Wall, short},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::report::CauseShape;
+use crate::{report::CauseShape, steering::MuteShape};
 
 /// Version of the shapes, `v` in each.
 pub const VERSION: u32 = 1;
@@ -83,6 +85,12 @@ pub struct EventShape {
     pub reminder: Option<Reminder>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+    /// Of `paused`, `acknowledged`, `silenced`: who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mute: Option<MuteShape>,
+    /// A silence holds: it is shown, and told to nobody.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withheld: bool,
     /// Where the probe ran.
     pub location: String,
     pub resent: bool,
@@ -120,6 +128,8 @@ impl From<&Event> for EventShape {
                 lost: l.to.lost,
                 held: l.to.held,
             }),
+            mute: event.mute.as_ref().map(MuteShape::from),
+            withheld: event.withheld,
             location: "local".to_owned(),
             resent: false,
             text: event.text.clone(),
@@ -196,6 +206,15 @@ pub struct SeriesShape {
     /// Of heartbeats: what is known of the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<HeartbeatShape>,
+    /// Who asked for no probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<MuteShape>,
+    /// Who asked that nothing is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<MuteShape>,
+    /// Who takes care of the outage that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<MuteShape>,
 }
 
 /// What is known of the sender of heartbeats.
@@ -299,15 +318,46 @@ impl SeriesShape {
         }
     }
 
-    /// Why it is in its state, and what else a person should know at a glance.
-    pub fn remarks(&self) -> String {
+    /// Whether somebody asked to leave something out.
+    pub fn is_muted(&self) -> bool {
+        self.paused.is_some() || self.silenced.is_some() || self.acknowledged.is_some()
+    }
+
+    /// With what somebody asked to leave out.
+    #[must_use]
+    pub fn muted(self, mutes: Option<&Mutes>, outage: Option<&Outage>) -> Self {
+        let shape = |mute: &Mute| MuteShape::from(mute);
+        Self {
+            paused: mutes.and_then(|m| m.paused.as_ref()).map(shape),
+            silenced: mutes.and_then(|m| m.silenced.as_ref()).map(shape),
+            acknowledged: outage.and_then(|o| o.acknowledged.as_deref()).map(shape),
+            ..self
+        }
+    }
+
+    /// Why it is in its state, and what else a person should know at a glance. `clock` writes an RFC 3339 time as that
+    /// person reads it.
+    pub fn remarks(&self, clock: &dyn Fn(&str) -> String) -> String {
         let reason = self.reason.as_ref().map(|r| r.detail.clone());
         let forgeable = self
             .heartbeat
             .as_ref()
             .is_some_and(|h| !h.authenticated && h.age_s.is_some());
+        let muted = [
+            ("paused", &self.paused),
+            ("silenced", &self.silenced),
+            ("acknowledged", &self.acknowledged),
+        ];
+        let muted = muted
+            .into_iter()
+            .filter_map(|(word, mute)| Some(format!("{word}{}", mute.as_ref()?.words(clock))));
         let remarks = [reason, forgeable.then(|| "unauthenticated".to_owned())];
-        remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        remarks
+            .into_iter()
+            .flatten()
+            .chain(muted)
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
@@ -477,7 +527,11 @@ impl SeriesShape {
                 .beats
                 .as_deref()
                 .map(|beats| HeartbeatShape::new(beats, view.due, now)),
+            paused: None,
+            silenced: None,
+            acknowledged: None,
         }
+        .muted(view.mutes.as_deref(), view.outage.as_ref())
     }
 }
 
@@ -499,7 +553,7 @@ fn value(value: &Value) -> serde_json::Value {
     }
 }
 
-fn seconds(length: Duration) -> f64 {
+pub(crate) fn seconds(length: Duration) -> f64 {
     length.as_micros() as f64 / 1e6
 }
 
@@ -542,6 +596,9 @@ mod tests {
             loss: None,
             skipped: 0,
             heartbeat,
+            paused: None,
+            silenced: None,
+            acknowledged: None,
         }
     }
 
@@ -589,6 +646,10 @@ mod tests {
         assert!(note.ends_with('\u{1F426}'));
     }
 
+    fn hour(at: &str) -> String {
+        at[11..16].to_owned()
+    }
+
     #[test]
     fn at_a_glance() {
         let beats = BeatStanding {
@@ -597,19 +658,32 @@ mod tests {
         };
         let mut plain = series(Some(shape(&beats)));
         assert_eq!(
-            (plain.last_sign().as_str(), plain.remarks().as_str()),
+            (plain.last_sign().as_str(), plain.remarks(&hour).as_str()),
             ("12s ago", "unauthenticated")
         );
         plain.reason = Some(Reason {
             code: "heartbeat.late".to_owned(),
             detail: "no beat for 12s".to_owned(),
         });
-        assert_eq!(plain.remarks(), "no beat for 12s; unauthenticated");
+        assert_eq!(plain.remarks(&hour), "no beat for 12s; unauthenticated");
+        plain.silenced = Some(MuteShape {
+            by: "anna".to_owned(),
+            reason: "new disk".to_owned(),
+            since: Wall(0).rfc3339(),
+            until: Some(Wall(60 * S).rfc3339()),
+        });
+        assert_eq!(
+            plain.remarks(&hour),
+            "no beat for 12s; unauthenticated; silenced by anna until 00:01: new disk"
+        );
         let never = series(Some(shape(&BeatStanding::default())));
-        assert_eq!((never.last_sign().as_str(), never.remarks().as_str()), ("-", ""));
+        assert_eq!(
+            (never.last_sign().as_str(), never.remarks(&hour).as_str()),
+            ("-", "")
+        );
         let mut probed = series(None);
         assert_eq!(
-            (probed.last_sign().as_str(), probed.remarks().as_str()),
+            (probed.last_sign().as_str(), probed.remarks(&hour).as_str()),
             ("-", "")
         );
         probed.last = Some(LastShape {

@@ -21,6 +21,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 
+pub use self::wishes::{Named, Unknown};
 use self::{beats::Ear, entry::Entry};
 use crate::{
     event::Event,

@@ -213,11 +213,9 @@ fn round_times(window: Interval, zone: &TimeZone) -> Vec<Wall> {
     let fits = |step: &i64| length / (step * 1_000_000) + 2 <= MOST_SLICES as i64;
     let step = STEPS.into_iter().find(fits).unwrap_or(10_800) * 1_000_000;
     let ahead = i64::from(zone.to_offset(window.from.timestamp()).seconds()) * 1_000_000;
-    let first = window.from.0.saturating_add(ahead).div_euclid(step) + 1;
-    (first..)
-        .map(|n| Wall(n * step - ahead))
-        .take_while(|at| *at < window.to)
-        .collect()
+    let nth = |at: Wall| at.0.saturating_add(ahead).div_euclid(step);
+    let steps = nth(window.from) + 1..=nth(window.to);
+    steps.map(|n| Wall(n * step - ahead)).collect()
 }
 
 #[cfg(test)]

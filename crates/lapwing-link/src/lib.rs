@@ -1,4 +1,4 @@
-//! Other machines: the echo server.
+//! Other machines: sensors, those who hear them, and the echo server.
 //!
 //! Invariant: nothing here answers with more than it was sent, keeps more than a bounded memory, or can be made to
 //! talk to itself.

@@ -124,7 +124,7 @@ fn standing(begin: Wall, now: Wall) -> Standing {
 
 /// Seconds to hours long, and seldom, without a success before.
 fn outage(began: Wall, mix: i64, beats: bool) -> Outage {
-    let length = 10 * 1_000_000 << (mix * 7 % 11);
+    let length = (10 * 1_000_000) << (mix * 7 % 11);
     let verdict = Verdict {
         cause: Cause::ALL[mix as usize % Cause::ALL.len()],
         silent: Duration::from_micros(length as u64),

@@ -108,7 +108,7 @@ mod tests {
     use std::{
         path::Path,
         sync::{
-            Arc, Mutex,
+            Arc, Mutex, MutexGuard, PoisonError,
             atomic::{AtomicUsize, Ordering::Relaxed},
         },
         time::Duration,
@@ -127,6 +127,12 @@ mod tests {
         ranges: Mutex<Vec<Key>>,
     }
 
+    impl Counted {
+        fn ranges(&self) -> MutexGuard<'_, Vec<Key>> {
+            self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
     impl Ledger for Counted {
         fn commit(&self, guards: &[Guard], ops: &[Op]) -> Result<Revision, LedgerError> {
             self.ledger.commit(guards, ops)
@@ -135,7 +141,7 @@ mod tests {
         fn range(&self, from: &Key, to: &Key, limit: usize) -> Result<(Vec<Entry>, Revision), LedgerError> {
             let found = self.ledger.range(from, to, limit)?;
             self.entries.fetch_add(found.0.len(), Relaxed);
-            self.ranges.lock().unwrap().push(from.clone());
+            self.ranges().push(from.clone());
             Ok(found)
         }
 
@@ -248,11 +254,7 @@ mod tests {
             read(&counted).unwrap();
             // A run, two outages and two unknown times for each, and a standing.
             assert_eq!(counted.entries.load(Relaxed) as i64, 5 * n + 1);
-            assert_eq!(
-                counted.ranges.lock().unwrap().len(),
-                4,
-                "as many reads however much there is"
-            );
+            assert_eq!(counted.ranges().len(), 4, "as many reads however much there is");
         }
     }
 }

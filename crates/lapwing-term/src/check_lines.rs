@@ -66,7 +66,16 @@ fn remarks(check: &CheckShape) -> String {
         .or_else(|| number("echo.loss"))
         .filter(|l| *l > 0.0)
     {
-        notes.push(format!("{loss:.2}% loss"));
+        let ways: Vec<String> = [("echo.loss_out", "out"), ("echo.loss_back", "back")]
+            .into_iter()
+            .filter_map(|(name, way)| Some((number(name).filter(|loss| *loss > 0.0)?, way)))
+            .map(|(loss, way)| format!("{loss:.2}% on the way {way}"))
+            .collect();
+        notes.push(if ways.is_empty() {
+            format!("{loss:.2}% loss")
+        } else {
+            format!("{loss:.2}% loss: {}", ways.join(", "))
+        });
     }
     if let Some(status) = number("http.status") {
         notes.push(format!("status {status}"));

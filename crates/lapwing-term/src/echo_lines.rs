@@ -18,10 +18,8 @@ pub fn event(event: &EchoEvent, paint: Paint) -> String {
     match event {
         EchoEvent::Connected { took_ms } => format!("connected in {} ms\n", ms(*took_ms)),
         EchoEvent::Echo(echo) => one(echo, paint),
-        EchoEvent::Lost { seq, after_ms } => {
-            let after = short(Duration::from_secs_f64(after_ms.max(0.0) / 1e3));
-            let text = format!("seq={seq} lost: no echo within {after}");
-            paint.state("down", &text) + "\n"
+        EchoEvent::Lost { seq, reason } => {
+            paint.state("down", &format!("seq={seq} lost: {}", reason.detail)) + "\n"
         }
         EchoEvent::NotSent { reason } => {
             paint.state("inconclusive", &format!("not sent: {}", reason.detail)) + "\n"
@@ -40,7 +38,7 @@ fn one(echo: &EchoShape, paint: Paint) -> String {
         ms(echo.rtt_ms)
     );
     if let (Some(out), Some(back)) = (echo.out_change_ms, echo.back_change_ms) {
-        text.push_str(&paint.faint(&format!("  out +{} back +{}", ms(out), ms(back))));
+        text.push_str(&paint.faint(&format!("  out +{} back +{} ms", ms(out), ms(back))));
     }
     for (is, word) in [
         (echo.duplicate, "duplicate"),
@@ -73,9 +71,9 @@ fn summary(run: &EchoSummary, paint: Paint) -> String {
         text.push_str(&format!("{} came that were no echo of ours\n", run.strangers));
     }
     if let Some(rtt) = &run.rtt {
-        let jitter = run.jitter_ms.map_or_else(String::new, |jitter| {
-            format!(", jitter {} ms", ms(jitter))
-        });
+        let jitter = run
+            .jitter_ms
+            .map_or_else(String::new, |jitter| format!(", jitter {} ms", ms(jitter)));
         text.push_str(&format!(
             "rtt min/median/p95/max {}/{} ms{jitter}\n",
             ms(rtt.min_ms),
@@ -90,16 +88,18 @@ fn summary(run: &EchoSummary, paint: Paint) -> String {
         ));
         text.push('\n');
     }
-    if let Some(times) = run.clock_set.filter(|times| *times > 0) {
-        text.push_str(&format!(
-            "a clock was set {times} times: delay changes are measured anew from then on\n"
-        ));
+    if run.clock_set.is_some_and(|times| times > 0) {
+        text.push_str("a clock was set during the run: delay changes are measured anew from then on\n");
     }
     text
 }
 
 fn counts(run: &EchoSummary, paint: Paint) -> String {
-    let took = short(Duration::from_millis((run.took_s * 1e3).round() as u64));
+    let took = short(if run.took_s < 10.0 {
+        Duration::from_millis((run.took_s * 1e3).round() as u64)
+    } else {
+        Duration::from_secs(run.took_s.round() as u64)
+    });
     let mut text = format!("{} sent in {took}: {} received", run.sent, run.received);
     if run.late > 0 {
         text.push_str(&format!(" ({} of them late)", run.late));
@@ -242,7 +242,7 @@ mod tests {
                 reordered: true,
                 ..echo()
             }),
-            "56 bytes from [2001:db8::1]: seq=3 rtt=12.3 ms  out +0.10 back +0.000 (out of order) (late)\n"
+            "56 bytes from [2001:db8::1]: seq=3 rtt=12.3 ms  out +0.10 back +0.000 ms (out of order) (late)\n"
         );
         assert_eq!(
             line(EchoShape {
@@ -254,7 +254,10 @@ mod tests {
         );
         let lost = EchoEvent::Lost {
             seq: 7,
-            after_ms: 2000.0,
+            reason: lapwing_api::shapes::Reason {
+                code: "timeout.answer".to_owned(),
+                detail: "no echo within 2s".to_owned(),
+            },
         };
         assert_eq!(event(&lost, Paint::Plain), "seq=7 lost: no echo within 2s\n");
     }
@@ -264,7 +267,7 @@ mod tests {
         assert_eq!(
             event(&EchoEvent::Summary(Box::new(run())), Paint::Plain),
             "\n--- echo.example.com (203.0.113.5:7007), udp, 64 bytes ---\n\
-             1000 sent in 16m40s250ms: 1000 received, 0 lost (0.00%), 0 duplicates, 0 out of order\n\
+             1000 sent in 16m40s: 1000 received, 0 lost (0.00%), 0 duplicates, 0 out of order\n\
              rtt min/median/p95/max 11.2/12.0/18.9/230 ms, jitter 1.20 ms\n"
         );
     }
@@ -305,7 +308,7 @@ mod tests {
         assert_eq!(
             summary(&run, Paint::Plain),
             "\n--- echo.example.com (203.0.113.5:7007), udp, 64 bytes ---\n\
-             1000 sent in 16m40s250ms: 983 received (2 of them late), 16 lost (1.60%), 1 duplicate, 4 out of order, 1 under way\n\
+             1000 sent in 16m40s: 983 received (2 of them late), 16 lost (1.60%), 1 duplicate, 4 out of order, 1 under way\n\
              lost on the way out 12 (1.20%), on the way back 3 (0.30%), after the last echo 1\n\
              6 not sent, which is no loss of the line: this machine has no route to the address\n\
              5 came that were no echo of ours\n\
@@ -313,7 +316,7 @@ mod tests {
              out:  delay change median/p95/max +0.10/+6.10/+210 ms, jitter 0.90 ms\n\
              back: delay change median/p95/max +0.10/+6.10/+210 ms, jitter 0.90 ms\n\
              delay change: how much longer than the quickest of late, each way; the clocks need not agree\n\
-             a clock was set 1 times: delay changes are measured anew from then on\n"
+             a clock was set during the run: delay changes are measured anew from then on\n"
         );
     }
 }

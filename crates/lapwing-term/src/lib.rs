@@ -3,7 +3,9 @@
 //! Invariant: it gets shapes and gives text; it reads no clock, no file and no environment, and prints nothing.
 
 pub mod check_lines;
+mod columns;
 pub mod echo_lines;
+pub mod event_lines;
 pub mod paint;
 pub mod report_classic;
 pub mod report_csv;

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use comfy_table::{ColumnConstraint, Table, presets};
 use jiff::tz::TimeZone;
 use lapwing_api::report::{OutageShape, ReportShape, SeriesReport};
 use lapwing_core::{notice::about, time::Hms};
 
-use crate::{
-    paint::Paint,
-    status_table::{local, trimmed},
-};
+use crate::{columns::Columns, paint::Paint, status_table::local};
 
 /// How the means are computed.
 pub(crate) const MEANS: &str =
@@ -45,16 +41,14 @@ pub fn render(report: &ReportShape, zone: &TimeZone, paint: Paint, width: Option
     text
 }
 
-/// Columns of the summary that give way first.
-const SPARE: [usize; 2] = [7, 6];
+/// Columns of the summary that always are there; those after them need the room.
+const NEEDED: usize = 6;
 
 fn summary(report: &ReportShape, paint: Paint, width: Option<usize>) -> String {
-    let mut table = titled(
-        &[
-            "SERIES", "UPTIME", "DOWN", "UNKNOWN", "OUTAGES", "LONGEST", "MTBF", "MTTR",
-        ],
-        paint,
-    );
+    let titles = &[
+        "SERIES", "UPTIME", "DOWN", "UNKNOWN", "OUTAGES", "LONGEST", "MTBF", "MTTR",
+    ];
+    let mut table = Columns::new(titles);
     let or_none = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), hms);
     for one in &report.series {
         let name = if one.watched {
@@ -62,7 +56,7 @@ fn summary(report: &ReportShape, paint: Paint, width: Option<usize>) -> String {
         } else {
             format!("{} (no longer watched)", one.series)
         };
-        table.add_row([
+        table.add(vec![
             name,
             percent(one.uptime_percent),
             hms(one.down_s),
@@ -73,63 +67,43 @@ fn summary(report: &ReportShape, paint: Paint, width: Option<usize>) -> String {
             or_none(one.mttr_s),
         ]);
     }
-    let mut hidden = 0;
-    let means = report.series.iter().any(|s| !s.outages.is_empty());
-    while hidden < SPARE.len() && !(means && fits(&table, width)) {
-        hide(&mut table, SPARE[hidden]);
-        hidden += 1;
-    }
-    let mut text = trimmed(&table) + &paint.faint(&format!("{}\n", report.formula));
-    if hidden < SPARE.len() {
+    let fits = |columns: &usize| width.is_none_or(|width| table.width(*columns) <= width);
+    let shown = if report.series.iter().any(|s| !s.outages.is_empty()) {
+        (NEEDED..=titles.len()).rev().find(fits).unwrap_or(NEEDED)
+    } else {
+        NEEDED
+    };
+    let mut text = table.render(shown, false, paint) + &paint.faint(&format!("{}\n", report.formula));
+    if shown > NEEDED {
         text.push_str(&paint.faint(&format!("{MEANS}\n")));
     }
     text
 }
 
+/// The cause, which only heartbeats have, stands in a column of its own where there is room, else below the reason.
 fn listing(
     outages: &[(&SeriesReport, &OutageShape)],
     zone: &TimeZone,
     paint: Paint,
     width: Option<usize>,
 ) -> String {
-    let table = outage_table(outages, zone, paint, true);
-    if fits(&table, width) || outages.iter().all(|(_, o)| o.cause.is_none()) {
-        trimmed(&table)
-    } else {
-        trimmed(&outage_table(outages, zone, paint, false))
-    }
-}
-
-/// With the cause in a column of its own, which only heartbeats need, or below the reason.
-fn outage_table(
-    outages: &[(&SeriesReport, &OutageShape)],
-    zone: &TimeZone,
-    paint: Paint,
-    wide: bool,
-) -> Table {
-    let cause_column = wide && outages.iter().any(|(_, o)| o.cause.is_some());
-    let titles = ["SERIES", "BEGAN", "ENDED", "LENGTH", "±", "REASON", "CAUSE"];
-    let mut table = titled(&titles[..titles.len() - usize::from(!cause_column)], paint);
+    let titles = &["SERIES", "BEGAN", "ENDED", "LENGTH", "±", "REASON", "CAUSE"];
+    let mut table = Columns::new(titles);
     for (series, outage) in outages {
-        let mut reason = format!("{} [{}]", outage.reason.detail, outage.reason.code);
-        let cause = outage.cause.as_ref().map_or("", |c| c.text.as_str());
-        if !cause_column && !cause.is_empty() {
-            reason = format!("{reason}\n{cause}");
-        }
-        let mut row = vec![
+        table.add(vec![
             series.series.clone(),
             local(&outage.began, zone),
             ended(outage, zone, paint),
             hms(outage.length_s),
             uncertainty(outage),
-            reason,
-        ];
-        if cause_column {
-            row.push(cause.to_owned());
-        }
-        table.add_row(row);
+            format!("{} [{}]", outage.reason.detail, outage.reason.code),
+            outage.cause.as_ref().map_or_else(String::new, |c| c.text.clone()),
+        ]);
     }
-    table
+    let fits = width.is_none_or(|width| table.width(titles.len()) <= width);
+    let causes = outages.iter().any(|(_, o)| o.cause.is_some());
+    let columns = titles.len() - usize::from(!fits || !causes);
+    table.render(columns, true, paint)
 }
 
 fn ended(outage: &OutageShape, zone: &TimeZone, paint: Paint) -> String {
@@ -138,29 +112,6 @@ fn ended(outage: &OutageShape, zone: &TimeZone, paint: Paint) -> String {
         (Some(at), true) => local(at, zone),
         (Some(at), false) => format!("{} (watching ended)", local(at, zone)),
     }
-}
-
-fn titled(titles: &[&str], paint: Paint) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(titles.iter().map(|title| paint.bold(title)));
-    table
-}
-
-fn hide(table: &mut Table, column: usize) {
-    if let Some(column) = table.column_mut(column) {
-        column.set_constraint(ColumnConstraint::Hidden);
-    }
-}
-
-fn fits(table: &Table, width: Option<usize>) -> bool {
-    let shown = table
-        .column_iter()
-        .zip(table.column_max_content_widths())
-        .filter(|(column, _)| !column.is_hidden());
-    // A space on either side of each; the last one is trimmed.
-    let needed = shown.map(|(_, content)| usize::from(content) + 2).sum::<usize>();
-    width.is_none_or(|width| needed <= width + 1)
 }
 
 pub(crate) fn uncertainty(outage: &OutageShape) -> String {

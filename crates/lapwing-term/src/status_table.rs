@@ -29,7 +29,7 @@ pub fn render(status: &StatusShape, zone: &TimeZone, paint: Paint, all: bool) ->
             local(since, zone)
         ));
     }
-    let mut series: Vec<&SeriesShape> = status.series.iter().filter(|s| all || s.state != "up").collect();
+    let mut series: Vec<&SeriesShape> = status.series.iter().filter(|s| all || s.state != "up" || s.is_muted()).collect();
     series.sort_by_key(|s| (rank(&s.state), s.series.as_str()));
     if !series.is_empty() {
         text.push('\n');
@@ -56,7 +56,7 @@ fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint) -> String {
     table.load_style(presets::NOTHING);
     table.set_header(["STATE", "SERIES", "SINCE", "LAST", "TARGET", "REASON"].map(|h| paint.bold(h)));
     for one in series.iter().take(MAX_ROWS) {
-        let mut reason = one.remarks();
+        let mut reason = one.remarks(&|at| local(at, zone));
         if let Some(loss) = one.loss.filter(|l| *l > 0.0) {
             reason = format!("{loss:.2}% loss {reason}");
         }

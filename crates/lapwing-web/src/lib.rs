@@ -4,6 +4,8 @@
 
 mod pages;
 pub mod pings;
+pub mod steering;
+pub mod stream;
 
 use std::{future::Future, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -15,22 +17,42 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use lapwing_api::shapes::{RestoreShape, StatusShape};
+use lapwing_api::{
+    shapes::{RestoreShape, StatusShape},
+    steering::{DoneShape, ReloadShape, WishShape},
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
 };
 
-/// Where the faces read from. The binary implements it over the engine.
+use self::{
+    steering::{Peer, Refusal},
+    stream::Follower,
+};
+
+/// What a [`Source`] will say.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where the faces read from, and whom they ask. The binary implements it over the engine.
 pub trait Source: Send + Sync + 'static {
     /// Everything at a glance; None while the engine is stopping.
-    fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>>;
+    fn status(&self) -> Answer<'_, Option<StatusShape>>;
 
     /// Begins anew on the data of the backup in `from`; a sentence on what was done, or why not.
-    fn restore(&self, from: PathBuf) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>>;
+    fn restore(&self, from: PathBuf) -> Answer<'_, Result<String, String>>;
 
     /// True when the engine answers. Costs the same however much is watched.
-    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+    fn alive(&self) -> Answer<'_, bool>;
+
+    /// Does what the user with this id asks for; comes back when that is durable.
+    fn wish(&self, wish: WishShape, uid: Option<u32>) -> Answer<'_, Result<DoneShape, Refusal>>;
+
+    /// Reads the configuration again and applies it. One with mistakes changes nothing.
+    fn reload(&self) -> Answer<'_, Result<ReloadShape, Refusal>>;
+
+    /// Events from now on, of the monitors and series with these names; of all when there is none.
+    fn events(&self, names: Vec<String>) -> Answer<'_, Result<Follower, Refusal>>;
 }
 
 /// The routes, for every listener.
@@ -49,6 +71,7 @@ pub fn router(source: Arc<dyn Source>) -> Router {
 pub fn local_router(source: Arc<dyn Source>) -> Router {
     Router::new()
         .route("/api/v1/restore", post(restore))
+        .merge(steering::routes())
         .with_state(Arc::clone(&source))
         .merge(router(source))
 }
@@ -103,7 +126,7 @@ pub async fn serve_unix(
     router: Router,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    axum::serve(listener, router)
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(stopped(stop))
         .await
 }

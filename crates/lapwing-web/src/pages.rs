@@ -47,7 +47,7 @@ pub(crate) fn text(status: &StatusShape) -> String {
             one.target,
             one.last_sign(),
             seconds(&one.since),
-            one.remarks(),
+            one.remarks(&seconds),
         );
         page.push_str(line.trim_end());
         page.push('\n');
@@ -78,7 +78,15 @@ pub(crate) fn text(status: &StatusShape) -> String {
 fn let_it(_: std::fmt::Result) {}
 
 fn rank(state: &str) -> usize {
-    let order = ["down", "failing", "degraded", "inconclusive", "paused", "pending", "up"];
+    let order = [
+        "down",
+        "failing",
+        "degraded",
+        "inconclusive",
+        "paused",
+        "pending",
+        "up",
+    ];
     order.iter().position(|s| *s == state).unwrap_or(order.len())
 }
 

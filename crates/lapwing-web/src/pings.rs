@@ -37,7 +37,7 @@ use tokio::{
 };
 
 use self::{
-    note::{Note, NoteError},
+    note::{BrokenOff, Note},
     request::{Wanted, wanted},
 };
 
@@ -110,7 +110,6 @@ pub struct PingCounters {
     pub limited: AtomicU64,
     /// Requests that are no pings: path, method, exit status.
     pub not_a_ping: AtomicU64,
-    pub too_large: AtomicU64,
     /// Requests that did not end in time, or broke off.
     pub cut_off: AtomicU64,
     /// Pings that could not be made durable in time.
@@ -121,14 +120,13 @@ pub struct PingCounters {
 
 impl PingCounters {
     /// Names and values.
-    pub fn all(&self) -> [(&'static str, u64); 8] {
+    pub fn all(&self) -> [(&'static str, u64); 7] {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("counted", get(&self.counted)),
             ("unknown_key", get(&self.unknown_key)),
             ("limited", get(&self.limited)),
             ("not_a_ping", get(&self.not_a_ping)),
-            ("too_large", get(&self.too_large)),
             ("cut_off", get(&self.cut_off)),
             ("not_counted", get(&self.not_counted)),
             ("connections_refused", get(&self.connections_refused)),
@@ -292,14 +290,7 @@ impl Server {
         };
         let note = match timeout(self.limits.body, Note::read(request.into_body())).await {
             Ok(Ok(note)) => note,
-            Ok(Err(NoteError::TooLarge)) => {
-                count(&counters.too_large);
-                return text(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body of a ping has at most 1 MiB",
-                );
-            }
-            Ok(Err(NoteError::BrokenOff)) | Err(_) => {
+            Ok(Err(BrokenOff)) | Err(_) => {
                 count(&counters.cut_off);
                 return text(StatusCode::REQUEST_TIMEOUT, "the body did not end in time");
             }

@@ -1,18 +1,25 @@
 //! The command line: what there is, with examples, and who does it.
 
+mod ack;
 mod backup;
 mod check;
 pub mod config;
 mod echo;
+mod events;
 mod import;
 mod local;
 mod notify;
+mod pause;
 mod reference;
+mod reload;
 mod report;
+mod resume;
 mod run;
 mod sensor;
 mod service;
+mod silence;
 mod status;
+mod wish;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -57,6 +64,18 @@ enum Command {
     Check(check::CheckArgs),
     /// The states of the running daemon at a glance
     Status(status::StatusArgs),
+    /// What happened, and what happens
+    Events(events::EventsArgs),
+    /// Do not check for a while
+    Pause(pause::PauseArgs),
+    /// Check again what is paused
+    Resume(resume::ResumeArgs),
+    /// Take care of an outage: no more reminders of it
+    Ack(ack::AckArgs),
+    /// Check, but tell nobody for a while
+    Silence(silence::SilenceArgs),
+    /// Have the running daemon read its configuration again
+    Reload(reload::ReloadArgs),
     /// Outages, uptime and how sure they are
     Report(report::ReportArgs),
     /// Write, check and show configurations
@@ -71,7 +90,6 @@ enum Command {
     /// An echo server, to measure lines with
     #[command(subcommand)]
     Echo(echo::EchoCommand),
-    /// Send heartbeats of this machine to a monitor, until stopped
     Sensor(sensor::SensorArgs),
     /// Run the daemon or a sensor as a service of systemd
     #[command(subcommand)]
@@ -82,7 +100,9 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Write the reference pages (for Lapwing's own documentation)
     #[command(hide = true)]
-    Reference { folder: PathBuf },
+    Reference {
+        folder: PathBuf,
+    },
 }
 
 /// Which configuration.
@@ -125,10 +145,39 @@ enum ConfigCommand {
     Schema,
 }
 
+/// The command line of a sensor. Such a one runs for years on a small board: of the program, nothing that it can do
+/// without may come into memory, not even the making of all the other commands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lapwing",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+struct SensorCli {
+    #[command(subcommand)]
+    command: SensorAlone,
+}
+
+#[derive(Debug, Subcommand)]
+enum SensorAlone {
+    Sensor(sensor::SensorArgs),
+}
+
+fn parse() -> Result<Command, clap::Error> {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "sensor")
+        && std::env::var_os("LW_FULL").is_none()
+    {
+        let SensorAlone::Sensor(args) = SensorCli::try_parse()?.command;
+        return Ok(Command::Sensor(args));
+    }
+    Ok(Cli::try_parse()?.command)
+}
+
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let command = match parse() {
+        Ok(command) => command,
         Err(error) => {
             let code = if error.use_stderr() {
                 exit::USAGE
@@ -140,7 +189,7 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
-    match dispatch(cli.command) {
+    match dispatch(command) {
         Ok(code) => code.into(),
         Err(failure) => {
             // A list of errors with their places needs no name before it.
@@ -196,6 +245,12 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Run(args) => run::run(&args, &environment),
         Command::Check(args) => check::check(&args),
         Command::Status(args) => status::status(&args, &environment),
+        Command::Events(args) => events::events(&args, &environment),
+        Command::Pause(args) => pause::pause(&args, &environment),
+        Command::Resume(args) => resume::resume(&args, &environment),
+        Command::Ack(args) => ack::ack(&args, &environment),
+        Command::Silence(args) => silence::silence(&args, &environment),
+        Command::Reload(args) => reload::reload(&args, &environment),
         Command::Report(args) => report::report(&args, &environment),
         Command::Config(command) => configuration(command, &environment),
         Command::Import(command) => import::import(&command, &environment),

@@ -276,7 +276,7 @@ fn folder_of(path: &Path) -> &Path {
 fn sources(path: &Path) -> Result<Vec<Source>, Report> {
     let unreadable =
         |path: &Path, why: &str| Report::one(format!("{} cannot be read: {why}", path.display()), None);
-    let files = locate::files(path).map_err(|error| unreadable(path, &locate::reason(&error)))?;
+    let files = locate::files(path).map_err(|error| unreadable(path, &reason(&error)))?;
     if files.is_empty() {
         let hint = "\"lapwing config init\" writes one to start from".to_owned();
         return Err(Report::one(

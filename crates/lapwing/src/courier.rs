@@ -17,10 +17,15 @@ use lapwing_core::{
 };
 use lapwing_net::Net;
 use lapwing_notify::{Built, Message as Letter};
+use lapwing_web::stream::Broadcast;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::{debug, info, warn};
 
-use crate::{ear::Reception, engine::Message, recorder::{Outlet, Sign}};
+use crate::{
+    ear::Reception,
+    engine::Message,
+    recorder::{Outlet, Sign},
+};
 
 /// A message that waited longer than this says when it happened.
 const LATE: Duration = Duration::from_secs(60);
@@ -31,13 +36,14 @@ pub struct Told {
     pub zone: TimeZone,
 }
 
-/// Shows events in the log, hands messages to notifiers, and has senders told that their beats count.
+/// Shows events in the log and to those who follow, hands messages to notifiers, and has senders told that their beats count.
 pub struct Courier {
     pub net: Net,
     pub runtime: Handle,
     pub engine: mpsc::Sender<Message>,
     pub told: Arc<RwLock<Arc<Told>>>,
     pub reception: Arc<Reception>,
+    pub events: Arc<Broadcast>,
 }
 
 impl Outlet for Courier {
@@ -51,6 +57,7 @@ impl Outlet for Courier {
     }
 
     fn announce(&self, event: &Arc<Event>) {
+        self.events.announce(event);
         let series = event.series.as_ref().map_or("-", |s| s.name.as_str());
         let code = event.reason.as_ref().map_or("-", |r| r.code.as_str());
         // That a target is watched is said once for all of them; here it would be a line for each of thousands.

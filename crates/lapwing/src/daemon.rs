@@ -1,13 +1,17 @@
 //! The running daemon: everything wired together, until it is told to stop.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
-use lapwing_api::shapes::EventShape;
+use lapwing_api::{
+    shapes::{EventShape, VERSION},
+    steering::ReloadShape,
+};
 use lapwing_core::{
     event::Event,
     lookout::{Input, Lookout},
@@ -17,6 +21,7 @@ use lapwing_core::{
 use lapwing_link::heartbeat::Rosters;
 use lapwing_net::Net;
 use lapwing_store::{Class, DataDir, DiskHistory, DiskLedger, History, Point, Wanted, book};
+use lapwing_web::stream::Broadcast;
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
@@ -30,10 +35,11 @@ use crate::{
     courier::{Courier, Told},
     ear::Reception,
     engine::{Engine, Message, QUEUE},
+    faces::{Faces, Order, RestoreOrder},
     hands::{Hands, Meter},
-    listeners::{Hearing, Listeners, RestoreOrder, StatusSource},
+    listeners::{Hearing, Listeners},
     manager::Manager,
-    recorder::{self, Retention, Started, full},
+    recorder::{self, Retention, Started, full, Vital},
     stalls::Stalls,
     telemetry::LogLevel,
     watchdog,
@@ -41,6 +47,8 @@ use crate::{
 
 /// Descriptors kept free for the store, the listeners and the notifiers.
 const RESERVED_DESCRIPTORS: usize = 128;
+/// What the service manager shows until a configuration is applied again.
+const NOT_APPLIED: &str = "; the changed configuration is not applied, the log says why";
 /// How long the service manager waits while a backup takes the place of the data.
 const RESTORING: Duration = Duration::from_hours(1);
 /// How long the end waits for messages under way.
@@ -81,53 +89,26 @@ impl Daemon {
         let mut listeners = Listeners::bind(&self.loaded, memory.dir.path(), &self.clock).await?;
         let lookout = self.look_out(&memory)?;
         let (queue, inbox) = mpsc::channel(QUEUE);
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let hearing = Hearing {
-            reception: Arc::new(Reception::new(
-                queue.clone(),
-                Handle::current(),
-                Arc::clone(&clock),
-            )),
-            rosters: Rosters::new(Arc::clone(&self.loaded.heartbeat.roster)),
-            clock,
-        };
-        let places = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16) * 3 / 4;
-        let desk = Desk {
-            net: self.net.clone(),
-            queue,
-            told: Arc::new(RwLock::new(told(&self.loaded))),
-            places: Arc::new(Semaphore::new(places)),
-            meter: Arc::default(),
-            stalls: Stalls::watch(Arc::clone(&self.clock) as _)?,
-            reception: Arc::clone(&hearing.reception),
-            rosters: hearing.rosters.clone(),
-        };
+        let desk = self.desk(queue)?;
         let Started {
             recorder,
             threads,
             vital,
             mut defects,
-        } = recorder::start(
-            Arc::clone(&memory.ledger) as _,
-            Arc::clone(&memory.history) as _,
-            Arc::clone(&self.clock) as _,
-            desk.courier(),
-            Retention {
-                raw: self.loaded.store.raw,
-                max_size: self.loaded.store.max_size,
-            },
-        )?;
+        } = self.record(&memory, &desk)?;
         let (orders, mut ordered) = mpsc::channel(1);
-        listeners.serve(Arc::new(StatusSource {
+        listeners.serve(Arc::new(Faces {
             engine: desk.queue.clone(),
             clock: Arc::clone(&self.clock) as _,
             meter: Arc::clone(&desk.meter),
             dropped: Arc::clone(&recorder.dropped),
             orders,
             board: listeners.board(),
+            reception: Arc::clone(&desk.reception),
+            events: Arc::clone(&desk.events),
             data: memory.dir.path().to_owned(),
         }));
-        listeners.hear(hearing, &lookout.snapshot())?;
+        listeners.hear(desk.hearing(vital.of("daemon")), &lookout.snapshot())?;
         let hands = desk.hands(&self.loaded);
         let engine = Engine {
             lookout,
@@ -150,6 +131,8 @@ impl Daemon {
             Some(part) = defects.recv() => bail!("the {part} ended by a defect of Lapwing; please report it"),
         };
         told.abort();
+        // Who still waits for an order to be carried out is let go.
+        drop(ordered);
         match order {
             None => self.manager.stopping(),
             Some(_) => self.manager.wait(Some(RESTORING)),
@@ -158,6 +141,7 @@ impl Daemon {
         stop(&desk.queue, engine).await;
         tokio::task::spawn_blocking(move || threads.join()).await?;
         desk.reception.close();
+        desk.events.close();
         drop(memory);
         let next = match order {
             None => Next::Stop,
@@ -168,6 +152,39 @@ impl Daemon {
         };
         listeners.close().await;
         Ok(next)
+    }
+
+    /// What this life shares, with `queue` leading into its engine.
+    fn desk(&self, queue: mpsc::Sender<Message>) -> std::io::Result<Desk> {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let reception = Reception::new(queue.clone(), Handle::current(), Arc::clone(&clock));
+        let places = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16) * 3 / 4;
+        Ok(Desk {
+            net: self.net.clone(),
+            queue,
+            told: Arc::new(RwLock::new(told(&self.loaded))),
+            places: Arc::new(Semaphore::new(places)),
+            meter: Arc::default(),
+            stalls: Stalls::watch(Arc::clone(&clock))?,
+            reception: Arc::new(reception),
+            events: Arc::default(),
+            rosters: Rosters::new(Arc::clone(&self.loaded.heartbeat.roster)),
+            clock,
+        })
+    }
+
+    fn record(&self, memory: &Memory, desk: &Desk) -> std::io::Result<Started> {
+        let retention = Retention {
+            raw: self.loaded.store.raw,
+            max_size: self.loaded.store.max_size,
+        };
+        recorder::start(
+            Arc::clone(&memory.ledger) as _,
+            Arc::clone(&memory.history) as _,
+            Arc::clone(&desk.clock),
+            desk.courier(),
+            retention,
+        )
     }
 
     /// Puts a backup in the place of the data, which nobody holds now. On failure the data stays as it is.
@@ -242,48 +259,72 @@ impl Daemon {
         signals: &mut Signals,
         desk: &Desk,
         listeners: &mut Listeners,
-        orders: &mut mpsc::Receiver<RestoreOrder>,
+        orders: &mut mpsc::Receiver<Order>,
     ) -> Option<RestoreOrder> {
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => { info!("SIGTERM: stopping"); return None }
                 _ = signals.interrupt.recv() => { info!("SIGINT: stopping"); return None }
-                _ = signals.hangup.recv() => {
-                    self.manager.reloading();
-                    self.reload(desk, listeners).await;
-                    self.manager.ready();
-                }
-                Some(order) = orders.recv() => return Some(order),
+                _ = signals.hangup.recv() => drop(self.reload(desk, listeners).await),
+                Some(order) = orders.recv() => match order {
+                    Order::Restore(order) => return Some(order),
+                    // Whoever asked may be gone; the log tells it too.
+                    Order::Reload(reply) => drop(reply.send(self.reload(desk, listeners).await)),
+                },
             }
         }
     }
 
-    /// Applies a changed configuration. A bad one changes nothing and says why.
-    async fn reload(&mut self, desk: &Desk, listeners: &mut Listeners) {
+    /// Reads the configuration again and applies it. A bad one changes nothing: its report is given.
+    async fn reload(&mut self, desk: &Desk, listeners: &mut Listeners) -> Result<ReloadShape, String> {
+        self.manager.reloading();
+        let read = match self.read_again().await {
+            Ok(loaded) => Ok(self.apply(loaded, desk, listeners).await),
+            Err(report) => Err(report),
+        };
+        match &read {
+            Ok(applied) => info!("{}", applied.text),
+            Err(report) if report.contains('\n') => {
+                error!("the changed configuration is not applied:\n{report}")
+            }
+            Err(report) => error!("the changed configuration is not applied: {report}"),
+        }
+        self.manager.note(if read.is_ok() { "" } else { NOT_APPLIED });
+        self.manager.ready();
+        read
+    }
+
+    async fn read_again(&self) -> Result<Loaded, String> {
         let (path, environment) = (self.path.clone(), self.environment.clone());
         let loading = tokio::task::spawn_blocking(move || config::load(&path, &environment));
-        let mut loaded = match loading.await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(report)) => return error!("the changed configuration is not applied:\n{report}"),
-            Err(bug) => return error!(error = %full(&bug), "the changed configuration is not applied"),
-        };
+        match loading.await {
+            Ok(loaded) => loaded.map_err(|report| report.to_string().trim_end().to_owned()),
+            Err(bug) => Err(full(&bug)),
+        }
+    }
+
+    async fn apply(&mut self, mut loaded: Loaded, desk: &Desk, listeners: &mut Listeners) -> ReloadShape {
+        let mut notes = Vec::new();
         if loaded.store != self.loaded.store {
-            warn!(
-                "changes of [store] are applied at the next start; the data stays in {}",
-                self.loaded.store.path.display()
-            );
+            let kept = self.loaded.store.path.display();
+            let note = format!("changes of [store] are applied at the next start; the data stays in {kept}");
+            warn!("{note}");
+            notes.push(note);
             loaded.store = self.loaded.store.clone();
         }
         self.log.apply(&loaded.log);
         *desk.told.write().unwrap_or_else(PoisonError::into_inner) = told(&loaded);
         let (moved, refused) = listeners.rebind(&loaded, &self.clock).await;
-        for failed in refused {
-            error!(error = %full(&*failed), "a listener of the changed configuration cannot be opened and stays as it was; the rest is applied");
+        let refused: Vec<String> = refused.iter().map(|failed| full(&**failed)).collect();
+        for error in &refused {
+            error!(%error, "a listener of the changed configuration cannot be opened and stays as it was; the rest is applied");
         }
-        for line in moved {
+        for line in &moved {
             info!("{line}");
         }
+        notes.extend(moved);
         let plan = loaded.plan.clone();
+        let (new, gone) = (added(&self.loaded, &loaded), added(&loaded, &self.loaded));
         let series = plan.series.len();
         // The engine is gone only when everything ends.
         drop(
@@ -297,11 +338,26 @@ impl Daemon {
         // A life after a restore opens what is open now, not what was refused.
         listeners.opened(&mut loaded);
         self.loaded = loaded;
-        info!(
-            "configuration applied: watching {}",
-            count(series, "series", "series")
-        );
+        ReloadShape {
+            v: VERSION,
+            text: format!(
+                "configuration applied: watching {}",
+                count(series, "series", "series")
+            ),
+            series,
+            new,
+            gone,
+            notes,
+            refused,
+        }
     }
+}
+
+/// How many series of `after` are not in `before`.
+fn added(before: &Loaded, after: &Loaded) -> usize {
+    let known: HashSet<&str> = before.plan.series.iter().map(|s| &*s.key).collect();
+    let series = after.plan.series.iter();
+    series.filter(|s| !known.contains(&*s.key)).count()
 }
 
 /// The signals that the daemon obeys, listened to from first to last.
@@ -336,10 +392,21 @@ struct Desk {
     meter: Arc<Meter>,
     stalls: Arc<Stalls>,
     reception: Arc<Reception>,
+    events: Arc<Broadcast>,
     rosters: Rosters,
+    clock: Arc<dyn Clock>,
 }
 
 impl Desk {
+    fn hearing(&self, vital: Vital) -> Hearing {
+        Hearing {
+            reception: Arc::clone(&self.reception),
+            rosters: self.rosters.clone(),
+            clock: Arc::clone(&self.clock),
+            vital: Arc::new(vital),
+        }
+    }
+
     fn hands(&self, loaded: &Loaded) -> Hands {
         let probers = Arc::clone(&loaded.probers);
         Hands {
@@ -359,6 +426,7 @@ impl Desk {
             engine: self.queue.clone(),
             told: Arc::clone(&self.told),
             reception: Arc::clone(&self.reception),
+            events: Arc::clone(&self.events),
         }
     }
 }

@@ -29,13 +29,13 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::engine::Message;
+use crate::{engine::Message, recorder::Vital};
 
 /// Senders that wait for the word that their beat counts; beyond that the oldest one waits in vain.
 const WAITING: usize = 65_536;
 /// Who has waited for longer than this waits in vain: a sensor has sent another beat by now.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An HTTP ping that does not count within this time is refused.
+/// An HTTP ping or a wish that does not count within this time is refused.
 const COUNT_WITHIN: Duration = Duration::from_secs(5);
 /// Keys that one source may try in a second.
 const GUESSES: u32 = 5;
@@ -53,6 +53,15 @@ struct Waiting {
     last: u64,
     /// By ticket, and so by age.
     senders: BTreeMap<u64, (Mono, Sender)>,
+}
+
+/// Why nobody says that something counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// The daemon is stopping.
+    Closed,
+    /// It could not be made durable in time.
+    Late,
 }
 
 /// Who is told that a beat counts.
@@ -87,6 +96,20 @@ impl Reception {
         let (reply, snapshot) = oneshot::channel();
         self.engine.send(Message::Snapshot(reply)).await.ok()?;
         snapshot.await.ok()
+    }
+
+    /// Sends what `message` makes of a ticket, and waits until it is durable.
+    pub async fn heed(&self, message: impl FnOnce(u64) -> Message) -> Result<(), Unheard> {
+        let (tell, told) = oneshot::channel();
+        let ticket = self.wait_for(Sender::Request(tell));
+        let counted = async {
+            let sent = self.engine.send(message(ticket)).await;
+            sent.map_err(|_| Unheard::Closed)?;
+            told.await.map_err(|_| Unheard::Closed)
+        };
+        let counted = timeout(COUNT_WITHIN, counted).await;
+        self.forget(ticket);
+        counted.unwrap_or(Err(Unheard::Late))
     }
 
     /// From now on nothing counts: whoever waits is let go.
@@ -129,11 +152,17 @@ impl Reception {
 pub struct SensorEar {
     reception: Arc<Reception>,
     replier: Replier,
+    /// Dropped by a panic of the listener's thread, which would otherwise leave every sensor to be called down.
+    _vital: Vital,
 }
 
 impl SensorEar {
-    pub fn new(reception: Arc<Reception>, replier: Replier) -> Self {
-        Self { reception, replier }
+    pub fn new(reception: Arc<Reception>, replier: Replier, vital: Vital) -> Self {
+        Self {
+            reception,
+            replier,
+            _vital: vital,
+        }
     }
 }
 
@@ -220,11 +249,8 @@ impl Pings for PingDesk {
 
     fn ping(&self, ping: Ping) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async move {
-            let reception = &self.reception;
-            let (tell, told) = oneshot::channel();
-            let ticket = reception.wait_for(Sender::Request(tell));
             let beat = Beat {
-                at: reception.clock.now().wall,
+                at: self.reception.clock.now().wall,
                 signal: ping.signal,
                 proof: Proof::Url,
                 source: Some(ping.source),
@@ -234,22 +260,14 @@ impl Pings for PingDesk {
                 mark: None,
                 note: ping.note,
             };
-            let input = Input::Beat {
-                series: ping.series,
-                beat: Box::new(beat),
-                ticket: Some(ticket),
+            let input = |ticket| {
+                Message::Input(Box::new(Input::Beat {
+                    series: ping.series,
+                    beat: Box::new(beat),
+                    ticket: Some(ticket),
+                }))
             };
-            let counted = async {
-                reception
-                    .engine
-                    .send(Message::Input(Box::new(input)))
-                    .await
-                    .ok()?;
-                told.await.ok()
-            };
-            let counted = timeout(COUNT_WITHIN, counted).await;
-            reception.forget(ticket);
-            matches!(counted, Ok(Some(())))
+            self.reception.heed(input).await.is_ok()
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lapwing_core::{
-    lookout::{Effect, Input, Lookout, Snapshot},
+    lookout::{Effect, Input, Lookout, Named, Snapshot, Unknown},
     state::State,
     time::{Clock, Now, Wall},
 };
@@ -37,6 +37,8 @@ pub enum Message {
     Ping(oneshot::Sender<()>),
     /// Are you there, and the ledger behind you, and those who send messages?
     Sign(Sign),
+    /// The series that names mean.
+    Find(Vec<String>, oneshot::Sender<Result<Vec<Named>, Unknown>>),
     /// How many series are in each state.
     Count(oneshot::Sender<BTreeMap<State, usize>>),
     /// New hands for a new plan, which comes right behind.
@@ -80,6 +82,7 @@ impl Engine {
                     Message::Ping(reply) => drop(reply.send(())),
                     Message::Sign(sign) => self.recorder.sign(sign),
                     Message::Count(reply) => drop(reply.send(self.lookout.count())),
+                    Message::Find(names, reply) => drop(reply.send(self.lookout.find(&names))),
                     Message::Snapshot(reply) => drop(reply.send(self.lookout.snapshot())),
                     Message::Stop(done) => {
                         self.lookout.handle(Input::Stop, now);

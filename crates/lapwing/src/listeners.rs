@@ -4,42 +4,30 @@
 mod beats;
 
 use std::{
-    future::Future,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
-use lapwing_api::shapes::{EngineShape, LateShape, ListenerShape, StatusShape};
+use lapwing_api::shapes::ListenerShape;
 use lapwing_core::{
     lookout::Snapshot,
-    time::{Clock, Wall},
+    time::Wall,
 };
 use lapwing_link::echo::{EchoCounters, EchoServer, EchoSettings};
 use lapwing_web::{Source, pings::Pings};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{mpsc, oneshot, watch},
+    sync::watch,
     task::JoinHandle,
 };
 use tracing::error;
 
 pub use self::beats::Hearing;
 use self::beats::{PingDoor, Sensors};
-use crate::{
-    clock::SystemClock,
-    config::Loaded,
-    ear,
-    engine::Message,
-    hands::{Meter, late_ms},
-    recorder::full,
-};
+use crate::{clock::SystemClock, config::Loaded, ear, recorder::full};
 
 /// Name of the Unix socket in the data folder.
 pub const SOCKET: &str = "lapwing.sock";
@@ -90,7 +78,7 @@ struct Posted {
 }
 
 impl Board {
-    fn read(&self) -> Vec<(String, ListenerShape)> {
+    pub fn read(&self) -> Vec<(String, ListenerShape)> {
         let posted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let shape = |one: &Posted| ListenerShape {
             address: one.address.to_string(),
@@ -497,75 +485,4 @@ fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
     })?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-/// What the faces read: a snapshot of the engine and its meters.
-pub struct StatusSource {
-    pub engine: mpsc::Sender<Message>,
-    pub clock: Arc<dyn Clock>,
-    pub meter: Arc<Meter>,
-    /// Observations that storage could not take.
-    pub dropped: Arc<AtomicU64>,
-    pub orders: mpsc::Sender<RestoreOrder>,
-    pub board: Board,
-    /// The data folder.
-    pub data: PathBuf,
-}
-
-/// Begin anew on the data of a backup. The reply is what to tell whoever asked.
-pub struct RestoreOrder {
-    pub from: PathBuf,
-    pub reply: oneshot::Sender<Result<String, String>>,
-}
-
-impl Source for StatusSource {
-    fn restore(&self, from: PathBuf) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
-        Box::pin(async move {
-            let (reply, done) = oneshot::channel();
-            let stopping = || "the daemon is stopping".to_owned();
-            // A backup that is no good is known before anything stops.
-            let (backup, data) = (from.clone(), self.data.clone());
-            let verified = tokio::task::spawn_blocking(move || crate::backup_file::verify(&backup, &data));
-            match verified.await {
-                Ok(Ok(())) => {}
-                Ok(Err(bad)) => return Err(format!("nothing is restored: {}", full(&*bad))),
-                Err(_) => return Err("nothing is restored: the backup could not be read".to_owned()),
-            }
-            self.orders
-                .send(RestoreOrder { from, reply })
-                .await
-                .map_err(|_| stopping())?;
-            done.await.map_err(|_| stopping())?
-        })
-    }
-
-    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            self.engine.send(Message::Ping(reply)).await.is_ok() && answer.await.is_ok()
-        })
-    }
-
-    fn status(&self) -> Pin<Box<dyn Future<Output = Option<StatusShape>> + Send + '_>> {
-        Box::pin(async move {
-            let (reply, snapshot) = oneshot::channel();
-            self.engine.send(Message::Snapshot(reply)).await.ok()?;
-            let snapshot = snapshot.await.ok()?;
-            let mut status = StatusShape::new(&snapshot, env!("CARGO_PKG_VERSION"), self.clock.now().wall);
-            let late = self.meter.late();
-            status.engine = Some(EngineShape {
-                checks: self.meter.checks(),
-                running: self.meter.running(),
-                late_p50_ms: late_ms(&late, 0.5),
-                late_p99_ms: late_ms(&late, 0.99),
-                dropped: self.dropped.load(Ordering::Relaxed),
-                late: late
-                    .into_iter()
-                    .map(|(up_to_ms, probes)| LateShape { up_to_ms, probes })
-                    .collect(),
-            });
-            status.listeners = self.board.read().into_iter().collect();
-            Some(status)
-        })
-    }
 }

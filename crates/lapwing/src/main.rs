@@ -12,6 +12,7 @@ mod courier;
 mod daemon;
 mod ear;
 mod engine;
+mod faces;
 mod hands;
 mod listeners;
 mod manager;

@@ -2,8 +2,12 @@
 //! socket that it names, by the protocol of sd_notify(3). Without a manager nothing is sent; nothing here ever fails.
 
 use std::{
-    os::{linux::net::SocketAddrExt, unix::net::{SocketAddr, UnixDatagram}},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
     process,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Manager {
     socket: Option<UnixDatagram>,
     watchdog: Option<Duration>,
+    note: Mutex<&'static str>,
 }
 
 impl Manager {
@@ -32,6 +37,7 @@ impl Manager {
         Self {
             watchdog: watchdog.filter(|_| socket.is_some()),
             socket,
+            note: Mutex::default(),
         }
     }
 
@@ -52,7 +58,14 @@ impl Manager {
 
     /// One line about how things are, for `systemctl status`.
     pub fn status(&self, line: &str) {
-        self.tell(&format!("STATUS={}", line.replace(|c: char| c.is_control(), " ")));
+        let note = *self.note.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = line.replace(|c: char| c.is_control(), " ");
+        self.tell(&format!("STATUS={line}{note}"));
+    }
+
+    /// What each [`Manager::status`] ends with from now on.
+    pub fn note(&self, text: &'static str) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
     pub fn reloading(&self) {
@@ -123,6 +136,9 @@ mod tests {
             assert_eq!(heard(&socket), "READY=1");
             manager.status("one\nREADY=1");
             assert_eq!(heard(&socket), "STATUS=one READY=1");
+            manager.note("; but");
+            manager.status("two");
+            assert_eq!(heard(&socket), "STATUS=two; but");
             manager.reloading();
             let text = heard(&socket);
             let since = text.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();

@@ -3,11 +3,19 @@
 use std::io::{self, IsTerminal, Write};
 
 use lapwing_term::paint::Paint;
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
 
 /// Writes to standard output. A closed pipe is no error of ours.
 pub fn print(text: &str) -> io::Result<()> {
     quiet(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// As [`print`], for a command that would go on: false when the reader went away.
+pub fn print_live(text: &str) -> io::Result<bool> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 /// Writes to standard error.
@@ -29,6 +37,12 @@ pub fn paint() -> Paint {
 pub fn width() -> Option<usize> {
     let (Width(columns), _) = terminal_size_of(io::stdout())?;
     Some(columns.into())
+}
+
+/// Lines of the terminal; None when standard output is none.
+pub fn height() -> Option<usize> {
+    let (_, Height(lines)) = terminal_size_of(io::stdout())?;
+    Some(lines.into())
 }
 
 /// As [`paint`], for standard error.

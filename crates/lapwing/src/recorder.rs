@@ -162,7 +162,7 @@ pub struct Vital {
 }
 
 impl Vital {
-    fn pair() -> (Self, tokio::sync::mpsc::UnboundedReceiver<&'static str>) {
+    pub(crate) fn pair() -> (Self, tokio::sync::mpsc::UnboundedReceiver<&'static str>) {
         let (tell, told) = tokio::sync::mpsc::unbounded_channel();
         (Self { name: "daemon", tell }, told)
     }

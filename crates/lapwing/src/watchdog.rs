@@ -12,8 +12,9 @@ use tokio::{
 
 use crate::{engine::Message, manager::Manager};
 
-/// How often the manager hears how many series are in each state.
+/// How often the manager hears how many series are in each state; at the start, when much changes, sooner.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+const COUNT_FIRST: Duration = Duration::from_secs(1);
 
 /// Tells the manager how things are until the engine ends, or this is aborted.
 pub async fn tell(manager: Arc<Manager>, engine: mpsc::Sender<Message>) {
@@ -24,7 +25,9 @@ pub async fn tell(manager: Arc<Manager>, engine: mpsc::Sender<Message>) {
 
 /// Three signs in the time that the manager waits for one.
 async fn live(manager: &Manager, engine: &mpsc::Sender<Message>) {
-    let Some(patience) = manager.watchdog() else { return };
+    let Some(patience) = manager.watchdog() else {
+        return;
+    };
     while ask(engine, Message::Sign).await.is_some() {
         manager.alive();
         sleep(patience / 3).await;
@@ -32,9 +35,11 @@ async fn live(manager: &Manager, engine: &mpsc::Sender<Message>) {
 }
 
 async fn count(manager: &Manager, engine: &mpsc::Sender<Message>) {
+    let mut every = COUNT_FIRST;
     while let Some(counts) = ask(engine, Message::Count).await {
         manager.status(&line(&counts));
-        sleep(COUNT_EVERY).await;
+        sleep(every).await;
+        every = (every * 2).min(COUNT_EVERY);
     }
 }
 
@@ -52,7 +57,11 @@ fn line(counts: &BTreeMap<State, usize>) -> String {
         .collect();
     match parts.as_slice() {
         [] => "watching nothing".to_owned(),
-        _ => format!("watching {} series: {}", counts.values().sum::<usize>(), parts.join(", ")),
+        _ => format!(
+            "watching {} series: {}",
+            counts.values().sum::<usize>(),
+            parts.join(", ")
+        ),
     }
 }
 

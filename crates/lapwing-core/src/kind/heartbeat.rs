@@ -92,3 +92,23 @@ pub static HEARTBEAT: KindInfo = KindInfo {
     overlaps: false,
     owns_query: false,
 };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::HEARTBEAT;
+
+    #[test]
+    fn every_code_that_is_given_is_declared() {
+        let source = include_str!("../heartbeat/judge.rs");
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        let given: BTreeSet<_> = source
+            .split("\"heartbeat.")
+            .skip(1)
+            .map(|rest| format!("heartbeat.{}", rest.split('"').next().unwrap()))
+            .collect();
+        let declared: BTreeSet<_> = HEARTBEAT.codes.iter().map(|c| c.code.to_owned()).collect();
+        assert_eq!(given, declared);
+    }
+}

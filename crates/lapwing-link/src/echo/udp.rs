@@ -17,7 +17,7 @@ use nix::{
     libc,
     sys::socket::{
         AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrLike,
-        SockaddrStorage, recvmmsg, sendmsg, setsockopt, sockopt,
+        SockaddrStorage, recvmmsg, sendmmsg, sendmsg, setsockopt, sockopt,
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -91,35 +91,35 @@ pub(super) fn serve(
     let mut desk = Desk::new(port, settings);
     let mut memory = vec![0; BATCH * ROOM];
     let mut headers = headers();
-    let mut arrived = Vec::with_capacity(BATCH);
     loop {
-        arrived.clear();
-        let received = receive(&door.socket, &mut memory, &mut headers, &mut arrived, door);
+        let received = receive(door, &mut memory, &mut headers);
         if door.is_closed() {
             return;
         }
-        match received {
-            Ok(()) => {}
+        let arrived = match received {
+            Ok(arrived) => arrived,
             Err(Errno::EAGAIN | Errno::EINTR) => continue,
-            Err(_) => std::thread::sleep(PAUSE),
-        }
+            Err(_) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
         let now = clock.now();
+        let mut answers = Vec::with_capacity(arrived.len());
         for (arrived, room) in arrived.iter().zip(memory.chunks_exact_mut(ROOM)) {
-            let Some(arrived) = arrived else {
+            if !arrived.is_for_us {
                 count(&counters.not_to_us);
                 continue;
-            };
+            }
             let datagram = &mut room[..arrived.len];
-            let counter = match desk.decide(datagram, arrived.from, now) {
-                Err(refused) => refused.counter(counters),
-                Ok(()) if send(&door.socket, datagram, arrived).is_ok() => &counters.answered,
-                // What does not fit the send buffer is a lost datagram.
-                Ok(()) => &counters.send_errors,
-            };
-            count(counter);
+            match desk.decide(datagram, arrived.from, now) {
+                Ok(()) => answers.push((arrived, &*datagram)),
+                Err(refused) => count(refused.counter(counters)),
+            }
         }
-        if arrived.iter().flatten().any(|arrived| arrived.to.is_none()) {
-            // A header that came back short of its destination stays short: recvmmsg(2) takes the length from it.
+        let spent = send_all(&door.socket, &answers, &arrived, &mut headers, counters);
+        // A header that came back short of its destination would stay short: recvmmsg(2) takes the length from it.
+        if spent || arrived.iter().any(|arrived| arrived.to.is_none()) {
             headers = self::headers();
         }
     }
@@ -195,7 +195,7 @@ impl Desk {
     }
 }
 
-/// A datagram that may be answered.
+/// A datagram that has come.
 struct Arrived {
     len: usize,
     from: SocketAddr,
@@ -203,67 +203,69 @@ struct Arrived {
     /// Where it was sent to, which is where the answer comes from.
     to: Option<IpAddr>,
     interface: u32,
+    /// False for one that was sent to a multicast or broadcast address, or whose source is no address of one machine.
+    is_for_us: bool,
 }
 
 fn headers() -> MultiHeaders<SockaddrStorage> {
     MultiHeaders::preallocate(BATCH, Some(cmsg_space!(libc::in6_pktinfo)))
 }
 
-/// Waits for a datagram, and takes those that have come with it, each into its room of `memory`. None stands for one
-/// that was sent to a multicast or broadcast address, or whose source cannot be answered.
+/// Waits for a datagram, and takes those that have come with it, each into its room of `memory`.
 fn receive(
-    socket: &Socket,
+    door: &Door,
     memory: &mut [u8],
     headers: &mut MultiHeaders<SockaddrStorage>,
-    arrived: &mut Vec<Option<Arrived>>,
-    door: &Door,
-) -> Result<(), Errno> {
+) -> Result<Vec<Arrived>, Errno> {
     let mut rooms: Vec<[IoSliceMut<'_>; 1]> = memory
         .chunks_exact_mut(ROOM)
         .map(|room| [IoSliceMut::new(room)])
         .collect();
     let messages = recvmmsg(
-        socket.as_raw_fd(),
+        door.socket.as_raw_fd(),
         headers,
         rooms.iter_mut(),
         MsgFlags::MSG_WAITFORONE,
         None,
     )?;
-    // What a closed socket gives has no source to be read.
-    if !door.is_closed() {
-        arrived.extend(messages.map(|message| read(&message)));
+    if door.is_closed() {
+        // What a closed socket gives has no source to be read.
+        return Ok(Vec::new());
     }
-    Ok(())
+    Ok(messages.map(|message| read(&message)).collect())
 }
 
-fn read(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Arrived> {
-    let (peer, from) = message.address.and_then(|peer| Some((peer, source(&peer)?)))?;
-    let (mut to, mut interface, mut ours) = (None, 0, true);
+fn read(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Arrived {
+    let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+    let peer = message.address.unwrap_or_else(|| nobody.into());
+    let from = source(&peer).unwrap_or(nobody);
+    let mut arrived = Arrived {
+        len: message.bytes,
+        from,
+        peer,
+        to: None,
+        interface: 0,
+        is_for_us: !from.ip().is_multicast() && !from.ip().is_unspecified(),
+    };
     for control in message.cmsgs().into_iter().flatten() {
         match control {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 let header = IpAddr::V4(u32::from_be(info.ipi_addr.s_addr).into());
                 let local = IpAddr::V4(u32::from_be(info.ipi_spec_dst.s_addr).into());
-                ours = header == local;
-                to = Some(local);
+                arrived.is_for_us &= header == local;
+                arrived.to = Some(local);
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 let address = IpAddr::V6(info.ipi6_addr.s6_addr.into());
-                ours = !address.to_canonical().is_multicast() && !is_broadcast(address.to_canonical());
-                to = Some(address);
-                interface = info.ipi6_ifindex;
+                let plain = address.to_canonical();
+                arrived.is_for_us &= !plain.is_multicast() && !is_broadcast(plain);
+                arrived.to = Some(address);
+                arrived.interface = info.ipi6_ifindex;
             }
             _ => {}
         }
     }
-    let arrived = Arrived {
-        len: message.bytes,
-        from,
-        peer,
-        to,
-        interface,
-    };
-    (ours && !from.ip().is_multicast() && !from.ip().is_unspecified()).then_some(arrived)
+    arrived
 }
 
 /// The broadcast addresses of subnets come to a mapped socket without a sign of it; the kernel refuses to send from
@@ -284,43 +286,112 @@ fn source(peer: &SockaddrStorage) -> Option<SocketAddr> {
     }
 }
 
-fn send(socket: &Socket, bytes: &[u8], arrived: &Arrived) -> Result<usize, Errno> {
-    let slices = [IoSlice::new(bytes)];
-    let (v4, v6);
-    let control = match arrived.to {
-        Some(IpAddr::V4(to)) => {
-            let address = libc::in_addr {
-                s_addr: u32::from(to).to_be(),
-            };
-            v4 = libc::in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: address,
-                ipi_addr: address,
-            };
-            Some(ControlMessage::Ipv4PacketInfo(&v4))
+/// An answer: to whom, and what.
+type Answer<'a> = (&'a Arrived, &'a [u8]);
+
+/// Sends all answers, those in a row from the same address with one call. True when that took the headers, which then
+/// point to what is gone.
+fn send_all(
+    socket: &Socket,
+    answers: &[Answer<'_>],
+    arrived: &[Arrived],
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    counters: &EchoCounters,
+) -> bool {
+    // A header holds as much control data as came with it.
+    let whole = arrived.iter().all(|arrived| arrived.to.is_some());
+    let mut spent = false;
+    for row in answers.chunk_by(|(a, _), (b, _)| (a.to, a.interface) == (b.to, b.interface)) {
+        let sent = if whole && row.len() > 1 {
+            spent = true;
+            send_row(socket, row, headers)
+        } else {
+            row.iter()
+                .filter(|answer| send_one(socket, answer).is_ok())
+                .count()
+        };
+        counters.answered.fetch_add(sent as u64, Ordering::Relaxed);
+        // What does not fit the send buffer is a lost datagram.
+        let failed = row.len() - sent;
+        counters.send_errors.fetch_add(failed as u64, Ordering::Relaxed);
+    }
+    spent
+}
+
+fn send_one(socket: &Socket, (arrived, bytes): &Answer<'_>) -> Result<usize, Errno> {
+    let (slices, way) = ([IoSlice::new(bytes)], Way::of(arrived));
+    let (flags, peer) = (MsgFlags::MSG_DONTWAIT, Some(&arrived.peer));
+    sendmsg(socket.as_raw_fd(), &slices, way.control().as_slice(), flags, peer)
+}
+
+/// Sends answers that leave from the same address. Gives how many left.
+fn send_row(socket: &Socket, row: &[Answer<'_>], headers: &mut MultiHeaders<SockaddrStorage>) -> usize {
+    let slices: Vec<[IoSlice<'_>; 1]> = row.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
+    let peers: Vec<_> = row.iter().map(|(arrived, _)| Some(arrived.peer)).collect();
+    let way = Way::of(row[0].0);
+    let control = way.control();
+    let (mut done, mut sent) = (0, 0);
+    while done < row.len() {
+        let left = sendmmsg(
+            socket.as_raw_fd(),
+            headers,
+            &slices[done..],
+            &peers[done..],
+            control.as_slice(),
+            MsgFlags::MSG_DONTWAIT,
+        );
+        let count = left.map_or(0, Iterator::count);
+        sent += count;
+        // The first that was not sent is given up.
+        done += count.max(1);
+    }
+    sent
+}
+
+/// The address that an answer leaves from, for the kernel.
+enum Way {
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+    /// As the kernel likes.
+    Any,
+}
+
+impl Way {
+    fn of(arrived: &Arrived) -> Self {
+        match arrived.to {
+            Some(IpAddr::V4(to)) => {
+                let address = libc::in_addr {
+                    s_addr: u32::from(to).to_be(),
+                };
+                Self::V4(libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: address,
+                    ipi_addr: address,
+                })
+            }
+            Some(IpAddr::V6(to)) => {
+                // A link-local address is one only together with its interface.
+                let index = if to.is_unicast_link_local() {
+                    arrived.interface
+                } else {
+                    0
+                };
+                Self::V6(libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: to.octets() },
+                    ipi6_ifindex: index,
+                })
+            }
+            None => Self::Any,
         }
-        Some(IpAddr::V6(to)) => {
-            // A link-local address is one only together with its interface.
-            let index = if to.is_unicast_link_local() {
-                arrived.interface
-            } else {
-                0
-            };
-            v6 = libc::in6_pktinfo {
-                ipi6_addr: libc::in6_addr { s6_addr: to.octets() },
-                ipi6_ifindex: index,
-            };
-            Some(ControlMessage::Ipv6PacketInfo(&v6))
+    }
+
+    fn control(&self) -> Option<ControlMessage<'_>> {
+        match self {
+            Self::V4(info) => Some(ControlMessage::Ipv4PacketInfo(info)),
+            Self::V6(info) => Some(ControlMessage::Ipv6PacketInfo(info)),
+            Self::Any => None,
         }
-        None => None,
-    };
-    sendmsg(
-        socket.as_raw_fd(),
-        &slices,
-        control.as_slice(),
-        MsgFlags::MSG_DONTWAIT,
-        Some(&arrived.peer),
-    )
+    }
 }
 
 #[cfg(test)]

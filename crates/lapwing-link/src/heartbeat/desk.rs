@@ -168,9 +168,6 @@ impl Desk {
             self.adopted.clear();
             return Err(Refusal::UnknownSource);
         }
-        if !self.plain.allow(source, now.mono) {
-            return Err(Refusal::Limited);
-        }
         let to = match series {
             Some(series) => To::Series(Arc::clone(series)),
             None if self.adopted.len() < MAX_ADOPTED || self.adopted.contains(&source) => {
@@ -178,6 +175,9 @@ impl Desk {
             }
             None => return Err(Refusal::AdoptedFull),
         };
+        if !self.plain.allow(source, now.mono) {
+            return Err(Refusal::Limited);
+        }
         let stranger = series.is_none();
         let heard = HeardBeat {
             to,

@@ -148,8 +148,8 @@ impl Batch {
         Self(vec![0; BATCH * SLOT])
     }
 
-    /// Reads what has arrived, at most one batch; `Errno::EAGAIN` when nothing has. Gives how many there were, and
-    /// hands each in turn to `each`, or the running total of datagrams that the system dropped before it.
+    /// Reads what has arrived, at most one batch; `Errno::EAGAIN` when nothing has. Hands each datagram to `each`, with
+    /// how many the system has dropped before it since the socket was opened. Gives how many there were.
     pub(super) fn read(
         &mut self,
         socket: &HeartbeatSocket,

@@ -80,7 +80,11 @@ impl Start {
             machine,
             file,
         };
-        words.extend(start.note());
+        let unwritten = start.note();
+        // What cannot be read can seldom be written; that is one trouble.
+        if words.is_empty() {
+            words.extend(unwritten);
+        }
         (start, words)
     }
 
@@ -274,7 +278,14 @@ mod tests {
         let (start, words) = Start::begin(Some(taken.join("sensor.state")), machine("a", 5), NOW);
         assert!(start.booted && start.session > 0);
         assert!(
-            words.iter().any(|w| w.text.contains("cannot be written")),
+            words.len() == 1 && words[0].text.contains("cannot be read"),
+            "{words:?}"
+        );
+        let sealed = folder.path().join("sensor.new");
+        fs::create_dir(&sealed).unwrap();
+        let (_, words) = Start::begin(Some(folder.path().join("sensor.state")), machine("a", 5), NOW);
+        assert!(
+            words.len() == 1 && words[0].text.contains("cannot be written: is a directory"),
             "{words:?}"
         );
         let (_, words) = Start::begin(None, machine("a", 5), NOW);

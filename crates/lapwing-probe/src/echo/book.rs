@@ -16,7 +16,7 @@ use super::{
 
 /// An echo that comes later than this, or after so many more datagrams, is not known any more.
 const KNOWN_FOR: Duration = Duration::from_mins(10);
-const KNOWN: usize = 65_536;
+const KNOWN: usize = 65_535;
 
 /// A run: sequence numbers begin with 1.
 #[derive(Debug)]

@@ -79,7 +79,7 @@ impl Delays {
         // More than the whole way took it cannot be, whatever the server writes.
         let whole = back.since(sent);
         let [out, back] = [change.0, change.1]
-            .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(whole, |length| length.min(whole)));
+            .map(|seconds| Duration::from_micros((seconds * 1e6).round() as u64).min(whole));
         self.out.changes.add(out);
         self.back.changes.add(back);
         Change { out, back }

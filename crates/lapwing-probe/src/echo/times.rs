@@ -184,7 +184,7 @@ mod tests {
         let mut last = 0;
         for length in (0..100_000).chain((17..=40).map(|bits| (1 << bits) - 1)) {
             let place = bucket(length);
-            assert!(place == last || place > last, "{length}");
+            assert!(place >= last, "{length}");
             assert!(length >= 100_000 || place - last <= 1, "{length}");
             let off = middle(place).abs_diff(length) as f64;
             assert!(off <= length as f64 / 64.0, "{length}: {}", middle(place));
@@ -199,7 +199,9 @@ mod tests {
     fn jitter_of_the_rfc() {
         let of = |transits: &[f64]| {
             let mut jitter = Jitter::default();
-            transits.iter().for_each(|transit| jitter.add(*transit));
+            for transit in transits {
+                jitter.add(*transit);
+            }
             jitter.seconds()
         };
         assert_eq!(

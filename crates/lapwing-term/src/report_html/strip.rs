@@ -59,25 +59,6 @@ fn brief(time: &str) -> String {
     minute.unwrap_or(time).to_owned()
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Spent {
-    Up,
-    Down,
-    Unknown,
-    Mixed,
-}
-
-impl Spent {
-    fn of(slice: &SliceShape) -> Self {
-        match (slice.up_s > 0.0, slice.down_s > 0.0, slice.unknown_s > 0.0) {
-            (_, false, false) => Self::Up,
-            (false, true, false) => Self::Down,
-            (false, false, true) => Self::Unknown,
-            _ => Self::Mixed,
-        }
-    }
-}
-
 /// The strip; `label` is escaped already.
 pub(super) fn draw(html: &mut String, label: &str, slices: &[SliceShape], edges: &[Edge]) {
     html.push_str(&format!(
@@ -85,66 +66,75 @@ pub(super) fn draw(html: &mut String, label: &str, slices: &[SliceShape], edges:
     ));
     let mut at = 0;
     while at < slices.len().min(edges.len().saturating_sub(1)) {
-        let spent = Spent::of(&slices[at]);
-        let alike = |slice: &&SliceShape| Spent::of(slice) == spent;
-        // What is the same throughout is told once.
-        let run = match spent {
-            Spent::Mixed => 1,
-            _ => slices[at..].iter().take_while(alike).count(),
-        };
+        let drawn = bands(&slices[at]);
+        let alike = slices[at..].iter().take_while(|s| bands(s) == drawn).count();
+        // Neighbours that look the same are told together, but for outages of a part of a slice.
+        let [down, unknown, up] = drawn;
+        let run = if down > 0 && unknown + up > 0 { 1 } else { alike };
         let until = (at + run).min(edges.len() - 1);
-        part(html, spent, &slices[at], &edges[at], &edges[until]);
-        at += run;
+        part(html, drawn, &slices[at..until], &edges[at], &edges[until]);
+        at = until;
     }
     html.push_str("</svg>\n");
 }
 
-fn part(html: &mut String, spent: Spent, slice: &SliceShape, from: &Edge, to: &Edge) {
-    let words = match spent {
-        Spent::Up => "up".to_owned(),
-        Spent::Down => "down".to_owned(),
-        Spent::Unknown => "unknown".to_owned(),
-        Spent::Mixed => shares(slice),
-    };
-    html.push_str(&format!("<g><title>{} to {}: {words}</title>", from.at, to.at));
-    let (x, width) = (from.x, to.x - from.x);
+fn part(html: &mut String, bands: [u32; 3], slices: &[SliceShape], from: &Edge, to: &Edge) {
+    html.push_str(&format!(
+        "<g><title>{} to {}: {}</title>",
+        from.at,
+        to.at,
+        words(slices)
+    ));
     let mut y = 0.0;
-    for (class, height) in heights(slice) {
-        html.push_str(&format!(
-            "<path class={class} d=\"M{x:.1} {y:.1}h{width:.1}v{height:.1}h-{width:.1}z\"/>"
-        ));
-        y += height;
+    for (class, band) in ['d', 'x', 'u'].into_iter().zip(bands) {
+        if band > 0 {
+            let until = (y + f64::from(band) / 10.0).min(HEIGHT);
+            html.push_str(&format!(
+                "<path class={class} d=\"M{:.0} {y:.1}H{:.0}V{until:.1}H{0:.0}z\"/>",
+                from.x, to.x
+            ));
+            y = until;
+        }
     }
     html.push_str("</g>");
 }
 
-fn shares(slice: &SliceShape) -> String {
-    [
-        ("up", slice.up_s),
-        ("down", slice.down_s),
-        ("unknown", slice.unknown_s),
-    ]
-    .into_iter()
-    .filter(|(_, seconds)| *seconds > 0.0)
-    .map(|(word, seconds)| format!("{word} {}", hms(seconds)))
-    .collect::<Vec<_>>()
-    .join(", ")
+fn words(slices: &[SliceShape]) -> String {
+    let total = |of: fn(&SliceShape) -> f64| slices.iter().map(of).sum::<f64>();
+    let spent = [
+        ("up", total(|s| s.up_s)),
+        ("down", total(|s| s.down_s)),
+        ("unknown", total(|s| s.unknown_s)),
+    ];
+    let mut spent = spent.into_iter().filter(|(_, seconds)| *seconds > 0.0);
+    match (spent.next(), spent.next(), spent.next()) {
+        (Some((word, _)), None, _) => word.to_owned(),
+        parts => [parts.0, parts.1, parts.2]
+            .into_iter()
+            .flatten()
+            .map(|(word, seconds)| format!("{word} {}", hms(seconds)))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
 }
 
-/// The parts of a slice from the top: class and height.
-fn heights(slice: &SliceShape) -> impl Iterator<Item = (char, f64)> {
+/// Heights of what is down, unknown and up in a slice, from the top, in tenths of a unit; they fill the strip.
+fn bands(slice: &SliceShape) -> [u32; 3] {
     let total = (slice.up_s + slice.down_s + slice.unknown_s).max(f64::MIN_POSITIVE);
-    let parts = [
-        ('d', slice.down_s, LEAST_DOWN),
-        ('x', slice.unknown_s, LEAST),
-        ('u', slice.up_s, LEAST),
+    let band = |seconds: f64, least: f64| {
+        if seconds > 0.0 {
+            (seconds * HEIGHT / total).max(least)
+        } else {
+            0.0
+        }
+    };
+    let wanted = [
+        band(slice.down_s, LEAST_DOWN),
+        band(slice.unknown_s, LEAST),
+        band(slice.up_s, LEAST),
     ];
-    let wanted = parts
-        .into_iter()
-        .filter(|(_, seconds, _)| *seconds > 0.0)
-        .map(move |(class, seconds, least)| (class, (seconds * HEIGHT / total).max(least)));
-    let sum: f64 = wanted.clone().map(|(_, height)| height).sum();
-    wanted.map(move |(class, height)| (class, height * HEIGHT / sum))
+    let sum: f64 = wanted.iter().sum();
+    wanted.map(|height| (height * HEIGHT * 10.0 / sum).round() as u32)
 }
 
 #[cfg(test)]
@@ -162,19 +152,17 @@ mod tests {
     #[test]
     fn parts_fill_the_strip_and_a_short_outage_is_seen() {
         for (given, least_down) in [
-            (slice(86_399.0, 1.0, 0.0), 9.0),
-            (slice(1.0, 86_398.0, 1.0), 15.0),
-            (slice(1.0, 1.0, 86_398.0), 8.0),
-            (slice(0.0, 5.0, 0.0), 24.0),
+            (slice(86_399.0, 1.0, 0.0), 90),
+            (slice(1.0, 86_398.0, 1.0), 150),
+            (slice(1.0, 1.0, 86_398.0), 80),
+            (slice(0.0, 5.0, 0.0), 240),
         ] {
-            let parts: Vec<_> = heights(&given).collect();
-            let sum: f64 = parts.iter().map(|(_, height)| height).sum();
-            assert!((sum - HEIGHT).abs() < 1e-9, "{parts:?}");
+            let [down, unknown, up] = bands(&given);
+            assert!((239..=241).contains(&(down + unknown + up)), "{given:?}");
+            assert!(down >= least_down, "{given:?}");
             assert!(
-                parts
-                    .iter()
-                    .all(|(class, height)| *height >= if *class == 'd' { least_down } else { 1.5 }),
-                "{parts:?}"
+                [unknown, up].iter().all(|band| *band == 0 || *band >= 15),
+                "{given:?}"
             );
         }
     }
@@ -192,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn a_little_unknown_time_every_day_is_told_together() {
+        let gap = slice(86_000.0, 0.0, 400.0);
+        assert_eq!(bands(&gap), bands(&slice(86_100.0, 0.0, 300.0)));
+        assert_eq!(words(&[gap, gap]), "up 47:46:40, unknown 00:13:20");
+    }
+
+    #[test]
     fn equal_neighbours_are_one_part() {
         let day = |n: u32| format!("2026-11-{n:02}T00:00:00.000000Z");
         let edges = edges(&(1..=5).map(day).collect::<Vec<_>>(), &TimeZone::UTC);
@@ -205,10 +200,10 @@ mod tests {
         draw(&mut html, "home", &slices, &edges);
         let expected = "\
 <svg viewBox=\"0 0 1000 24\" preserveAspectRatio=\"none\" role=\"group\" aria-label=\"home\">\
-<g><title>2026-11-01 to 2026-11-03: up</title><path class=u d=\"M0.0 0.0h500.0v24.0h-500.0z\"/></g>\
+<g><title>2026-11-01 to 2026-11-03: up</title><path class=u d=\"M0 0.0H500V24.0H0z\"/></g>\
 <g><title>2026-11-03 to 2026-11-04: up 23:59:00, down 00:01:00</title>\
-<path class=d d=\"M500.0 0.0h250.0v9.6h-250.0z\"/><path class=u d=\"M500.0 9.6h250.0v14.4h-250.0z\"/></g>\
-<g><title>2026-11-04 to 2026-11-05: unknown</title><path class=x d=\"M750.0 0.0h250.0v24.0h-250.0z\"/></g></svg>\n";
+<path class=d d=\"M500 0.0H750V9.6H500z\"/><path class=u d=\"M500 9.6H750V24.0H500z\"/></g>\
+<g><title>2026-11-04 to 2026-11-05: unknown</title><path class=x d=\"M750 0.0H1000V24.0H750z\"/></g></svg>\n";
         assert_eq!(html, expected);
     }
 }

@@ -7,8 +7,8 @@ use hyper::body::Body;
 
 /// Bytes of a body that are kept: the last ones, for a log says at its end what went wrong.
 const KEPT: usize = 10 * 1024;
-/// Bytes of a body that are read.
-const READ: usize = 1 << 20;
+/// Bytes of a body that are read. The ping counts all the same: a job that talks too much is no job that failed.
+const READ: usize = 16 << 20;
 
 /// The end of a body.
 #[derive(Debug, Default)]
@@ -17,30 +17,27 @@ pub(super) struct Note {
     cut: bool,
 }
 
-/// Why there is none.
+/// The body broke off before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoteError {
-    TooLarge,
-    BrokenOff,
-}
+pub(super) struct BrokenOff;
 
 impl Note {
-    /// Reads a body to its end.
+    /// Reads a body to its end, or as far as anybody needs.
     pub(super) async fn read<B: Body<Data = hyper::body::Bytes> + Unpin>(
         mut body: B,
-    ) -> Result<Self, NoteError> {
+    ) -> Result<Self, BrokenOff> {
         let mut note = Self::default();
         let mut read = 0;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
-                return Err(NoteError::BrokenOff);
+                return Err(BrokenOff);
             };
             let Some(data) = frame.data_ref() else { continue };
             read += data.len();
-            if read > READ {
-                return Err(NoteError::TooLarge);
-            }
             note.push(data);
+            if read > READ {
+                break;
+            }
         }
         Ok(note)
     }

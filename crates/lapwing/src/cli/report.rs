@@ -49,7 +49,7 @@ pub struct ReportArgs {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Write the report to a new file
+    /// Write the report to a new file, instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace a file that is there
@@ -80,7 +80,8 @@ Examples:
   lapwing report --since 2026-11-01 --until 2026-12-01 --format csv > november.csv
   lapwing report home router --last 90d --format html --out evidence.html
 
-An outage that touches the window is told in its whole length. Times are in the time zone of this machine (TZ=...).";
+An outage that touches the window is told in its whole length. Times are in the time zone of this machine, but for csv
+and json, which are in UTC; another one is chosen with TZ=Europe/Berlin before the command.";
 
 /// Which data folder.
 #[derive(Debug, Args)]
@@ -255,7 +256,7 @@ fn unwatched(runs: &[(Wall, Wall)], now: Wall, running: bool) -> Vec<Interval> {
 }
 
 /// Watched ones first, each by name.
-fn records(story: Story) -> Vec<SeriesRecord> {
+pub fn records(story: Story) -> Vec<SeriesRecord> {
     let mut records: Vec<SeriesRecord> = story.series.into_iter().map(|(k, s)| record(&k, s)).collect();
     records.sort_by(|a, b| (!a.watched, &a.series).cmp(&(!b.watched, &b.series)));
     records
@@ -311,7 +312,8 @@ fn called(name: &str, monitor: &str, target: &str) -> String {
     }
 }
 
-fn select(records: &mut Vec<SeriesRecord>, wanted: &[String]) -> Result<(), Failure> {
+/// Keeps those that `wanted` names; all when it names none.
+pub fn select(records: &mut Vec<SeriesRecord>, wanted: &[String]) -> Result<(), Failure> {
     for name in wanted {
         if !records.iter().any(|r| r.series == *name || r.monitor == *name) {
             let near = nearest(

@@ -6,7 +6,6 @@ mod options;
 use std::{fs, os::fd::AsFd, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use jiff::tz::TimeZone;
 use lapwing_core::time::{Clock, short};
 use lapwing_link::sensor::{Level, Machine, Sensor, SensorSettings, Start, Word, state_file, system_lookup};
 use nix::sys::{
@@ -18,6 +17,7 @@ use self::options::{Chosen, Options};
 use super::{Failure, exit};
 use crate::{clock::BootClock, config::Environment, manager::Manager, out};
 
+/// Send heartbeats of this machine to a monitor, until stopped
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct SensorArgs {
@@ -105,11 +105,10 @@ fn stop_signals() -> Result<SignalFd, Failure> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed)
 }
 
-/// Writes lines to standard error, each with its time unless the journal stamps them itself (systemd.exec(5)). The
-/// service manager knows the newest one.
+/// Writes lines to standard error, each with its time in UTC, as the daemon's log has it, unless the journal stamps them
+/// itself (systemd.exec(5)). The service manager knows the newest one.
 fn speaker(verbose: bool, environment: &Environment, manager: &Manager) -> impl FnMut(Word) {
     let stamped = environment.get("JOURNAL_STREAM").is_none_or(str::is_empty);
-    let zone = TimeZone::system();
     move |word| {
         if word.level == Level::Detail && !verbose {
             return;
@@ -118,8 +117,8 @@ fn speaker(verbose: bool, environment: &Environment, manager: &Manager) -> impl 
             manager.status(&word.text);
         }
         let time = if stamped {
-            let now = BootClock.now().wall.timestamp().to_zoned(zone.clone());
-            now.strftime("%Y-%m-%d %H:%M:%S ").to_string()
+            let now = BootClock.now().wall.timestamp();
+            now.strftime("%Y-%m-%dT%H:%M:%SZ ").to_string()
         } else {
             String::new()
         };

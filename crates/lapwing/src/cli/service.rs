@@ -6,13 +6,22 @@ mod status;
 mod systemd;
 mod unit;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 
 use self::unit::{MARK, Role};
 use super::{Failure, exit};
-use crate::{config::Environment, out};
+use crate::{
+    config::{self, Environment},
+    out,
+};
+
+/// The daemon's data, unless its configuration says otherwise.
+const STATE: &str = "/var/lib/lapwing";
 
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
@@ -20,10 +29,14 @@ pub enum ServiceCommand {
     #[command(after_help = INSTALL)]
     Install(install::InstallArgs),
     /// Stop, disable and remove what install has written; data stays
-    #[command(after_help = "Examples:\n  sudo lapwing service uninstall\n  sudo lapwing service uninstall sensor")]
+    #[command(
+        after_help = "Examples:\n  sudo lapwing service uninstall\n  sudo lapwing service uninstall sensor"
+    )]
     Uninstall(RoleArg),
     /// How the service is: state, process, since when, and whether it answers
-    #[command(after_help = "Examples:\n  sudo lapwing service status          exit code 1 when it does not run or does not answer\n  lapwing service status sensor --json")]
+    #[command(
+        after_help = "Examples:\n  sudo lapwing service status          exit code 1 when it does not run or does not answer\n  lapwing service status sensor --json"
+    )]
     Status(status::StatusArgs),
 }
 
@@ -47,10 +60,17 @@ pub struct RoleArg {
 
 pub fn service(command: &ServiceCommand, environment: &Environment) -> Result<u8, Failure> {
     match command {
-        ServiceCommand::Install(args) => install::install(args),
+        ServiceCommand::Install(args) => install::install(args, environment),
         ServiceCommand::Uninstall(args) => uninstall(args.role),
         ServiceCommand::Status(args) => status::status(args, environment),
     }
+}
+
+/// Where a service of this configuration has its data.
+fn data(configuration: &Path, environment: &Environment) -> Result<PathBuf, String> {
+    // As systemd gives it to the service.
+    let environment = environment.with("STATE_DIRECTORY", STATE);
+    config::store_path(configuration, &environment).map_err(|report| report.to_string())
 }
 
 /// Only root may change units, and only systemd has them.
@@ -94,13 +114,20 @@ fn uninstall(role: Role) -> Result<u8, Failure> {
     // What never failed cannot be forgotten, which is fine.
     drop(systemd::order(&["reset-failed", &unit]));
     let name = role.name();
-    let kept: Vec<String> = [format!("/var/lib/{name}"), format!("/var/log/{name}"), "/etc/lapwing".to_owned()]
-        .into_iter()
-        .filter(|folder| PathBuf::from(folder).exists())
-        .collect();
+    let kept: Vec<String> = [
+        format!("/var/lib/{name}"),
+        format!("/var/log/{name}"),
+        "/etc/lapwing".to_owned(),
+    ]
+    .into_iter()
+    .filter(|folder| PathBuf::from(folder).exists())
+    .collect();
     out::print(&format!("{unit} is stopped, disabled and removed\n"))?;
     if !kept.is_empty() {
-        out::print(&format!("What it has written and its configuration stay in {}\n", kept.join(", ")))?;
+        out::print(&format!(
+            "What it has written and its configuration stay in {}\n",
+            kept.join(", ")
+        ))?;
     }
     Ok(exit::FINE)
 }

@@ -1,8 +1,11 @@
 //! `lapwing status`: the states of the running daemon, or those that it left behind.
 
+mod again;
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
+    time::Duration,
 };
 
 use clap::Args;
@@ -30,29 +33,43 @@ pub struct StatusArgs {
     /// Show series that are up, too
     #[arg(long, short)]
     all: bool,
-    /// The whole status as JSON
+    /// The whole status as JSON; with --watch a line each time
     #[arg(long)]
     json: bool,
+    /// Show it again every so many seconds, until you stop it
+    #[arg(
+        long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = again::pace
+    )]
+    watch: Option<Duration>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   lapwing status            what is not up; exit code 1 when something is down
   lapwing status --all
+  lapwing status --watch    again and again; Ctrl-C ends it
   lapwing status --json | jq '.series[] | select(.state == \"down\")'";
 
 pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failure> {
     let data = args.data.folder(environment)?;
-    let shape = match ask(&data.join(SOCKET))? {
-        Some(shape) => shape,
-        None => left_behind(&data)?,
-    };
+    if let Some(pace) = args.watch {
+        return again::again(args, &data, pace);
+    }
+    let shape = look(&data)?;
     if args.json {
         out::print(&(serde_json::to_string_pretty(&shape).map_err(anyhow::Error::from)? + "\n"))?;
     } else {
         out::print(&status_table::render(&shape, &zone(), out::paint(), args.all))?;
     }
     Ok(shape.exit_code())
+}
+
+/// The states of the daemon on a data folder; where none runs, those that it left behind.
+fn look(data: &Path) -> Result<StatusShape, Failure> {
+    match ask(&data.join(SOCKET))? {
+        Some(shape) => Ok(shape),
+        None => left_behind(data),
+    }
 }
 
 /// Asks the daemon; None when none listens.
@@ -70,11 +87,7 @@ fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
             String::from_utf8_lossy(&body).trim()
         )));
     }
-    let shape = serde_json::from_slice(&body).map_err(|e| {
-        internal(format!(
-            "the daemon is of another version, whose answer cannot be read; restart it: {e}"
-        ))
-    })?;
+    let shape = serde_json::from_slice(&body).map_err(|e| local::other_version(&e))?;
     Ok(Some(shape))
 }
 
@@ -132,5 +145,9 @@ fn shape(key: &str, standing: &Standing, names: &BTreeMap<String, String>) -> Se
         loss: None,
         skipped: 0,
         heartbeat: None,
+        paused: None,
+        silenced: None,
+        acknowledged: None,
     }
+    .muted(standing.mutes.as_deref(), standing.outage.as_deref())
 }

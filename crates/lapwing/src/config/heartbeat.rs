@@ -43,7 +43,7 @@ const MOST_KEYS: usize = 2;
 /// Keys of a monitor that mean something without a probe too.
 const MEANT: &[&str] = &["notify", "remind", "labels", "timezone"];
 /// Options that belong to one monitor.
-const OWN: &[&str] = &["cron", "from", "key"];
+pub(super) const OWN: &[&str] = &["cron", "from", "key"];
 /// What an inherited option gives way to.
 const RIVALS: &[(&str, &[&str])] = &[
     ("period", &["cron"]),

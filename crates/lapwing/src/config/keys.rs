@@ -400,8 +400,9 @@ pub static TABLES: &[TableInfo] = &[
                 KeyType::Choice(&["guarded", "refused", "allowed"]),
                 "\"guarded\"",
                 "\"refused\"",
-                "Datagrams without Lapwing's mark (RFC 862): `guarded` answers them but for ports where servers listen \
-                 that answer anything, `refused` none, `allowed` all of them, for closed networks.",
+                "Datagrams without Lapwing's mark (RFC 862): `guarded` answers one a second to each source, after ten at \
+                 once; `refused` none; `allowed` as many as marked ones, and both also to ports where servers listen \
+                 that answer anything: for closed networks.",
             ),
         ],
     },

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     command_line::kinds,
+    heartbeat,
     keys::{self, Key, KeyType},
 };
 
@@ -21,11 +22,11 @@ pub fn schema() -> Value {
     properties.insert(
         "defaults".to_owned(),
         described(
-            monitor(defaults),
+            monitor(defaults, heartbeat::OWN),
             "Values for all monitors that do not give their own.",
         ),
     );
-    let mut one = monitor(keys::MONITOR.iter());
+    let mut one = monitor(keys::MONITOR.iter(), &[]);
     one["required"] = json!(["name"]);
     one["oneOf"] = json!([{ "required": ["target"] }, { "required": ["targets"] }]);
     properties.insert(
@@ -56,12 +57,13 @@ pub fn schema() -> Value {
     })
 }
 
-/// The keys of a monitor, with the options of all kinds: each by its name, and below its kind.
-fn monitor<'k>(own: impl Iterator<Item = &'k Key>) -> Value {
+/// The keys of a monitor, with the options of all kinds but those to leave out: each by its name, and below its kind.
+fn monitor<'k>(own: impl Iterator<Item = &'k Key>, without: &[&str]) -> Value {
     let mut properties: Map<String, Value> = own.map(named).collect();
     let keyed: Vec<_> = properties.keys().cloned().collect();
     for info in kinds() {
-        for option in info.options.iter().filter(|o| !keyed.iter().any(|k| k == o.name)) {
+        let new = |o: &&OptionInfo| !without.contains(&o.name) && !keyed.iter().any(|k| k == o.name);
+        for option in info.options.iter().filter(new) {
             let schema = described(value_of(option), &format!("{}: {}", info.name, option.doc));
             merge(&mut properties, option.name, schema);
         }
@@ -76,6 +78,7 @@ fn monitor<'k>(own: impl Iterator<Item = &'k Key>) -> Value {
         let options = info
             .options
             .iter()
+            .filter(|o| !without.contains(&o.name))
             .map(|o| (o.name.to_owned(), described(value_of(o), o.doc)));
         let schema = described(
             object(probe.chain(options)),

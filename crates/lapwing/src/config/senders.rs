@@ -99,8 +99,8 @@ impl Senders {
     /// Whether every sender can be heard, and every listener has somebody to hear.
     pub(super) fn check(&self, reading: &mut Reading<'_>, text: &HeartbeatText) {
         let (udp, http) = (text.udp().is_some(), text.http().is_some());
-        let deaf = |sender: &&Sender| !udp && !(http && matches!(sender.who, Who::Keyed(_)));
-        if let Some(sender) = self.all.iter().find(deaf) {
+        let heard = |sender: &Sender| udp || http && matches!(sender.who, Who::Keyed(_));
+        if let Some(sender) = self.all.iter().find(|sender| !heard(sender)) {
             let (message, hint) = if http {
                 (
                     "this heartbeat has no key, so it cannot report in by HTTP",

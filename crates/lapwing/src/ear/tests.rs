@@ -174,7 +174,7 @@ async fn guessing_is_slow_and_keeps_nobody_out() {
 async fn a_full_queue_refuses_beats_and_still_takes_the_word_of_it() {
     let mut fixture = fixture(1);
     let server = HeartbeatServer::bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let ear = SensorEar::new(Arc::clone(&fixture.reception), server.replier());
+    let ear = SensorEar::new(Arc::clone(&fixture.reception), server.replier(), Vital::pair().0);
     let heard = || HeardBeat {
         to: To::Stranger(host(1)),
         beat: Beat {

@@ -10,7 +10,10 @@ use lapwing_link::heartbeat::{
 use lapwing_web::pings::{PingCounters, Pings};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::ear::{Reception, SensorEar};
+use crate::{
+    ear::{Reception, SensorEar},
+    recorder::Vital,
+};
 
 /// The listener of heartbeat datagrams: bound, and hearing once it is started.
 pub(super) struct Sensors {
@@ -28,6 +31,7 @@ pub struct Hearing {
     pub reception: Arc<Reception>,
     pub rosters: Rosters,
     pub clock: Arc<dyn Clock>,
+    pub vital: Arc<Vital>,
 }
 
 impl Sensors {
@@ -53,7 +57,11 @@ impl Sensors {
     /// Hears from now on.
     pub(super) fn start(&mut self, hearing: &Hearing, known: Known) -> anyhow::Result<()> {
         if let Some(server) = self.server.take() {
-            let ear = SensorEar::new(Arc::clone(&hearing.reception), server.replier());
+            let ear = SensorEar::new(
+                Arc::clone(&hearing.reception),
+                server.replier(),
+                hearing.vital.of("listener of heartbeats"),
+            );
             let (rosters, clock) = (hearing.rosters.clone(), Arc::clone(&hearing.clock));
             self.listener = Some(server.start(rosters, known, clock, Box::new(ear))?);
         }

@@ -464,25 +464,6 @@ fn telegram_chats_are_found_by_the_bot() {
     );
 }
 
-#[test]
-fn the_echo_server_answers_our_own_probes() {
-    let home = Home::new("");
-    let listen = format!("{}:0", crate::peers::own_address());
-    let server = Daemon::spawn(
-        home.lapwing().args(["echo", "serve", "--listen", &listen]),
-        home.path("no.sock"),
-    );
-    let said = server.wait_log("echo server on udp-echo://");
-    let urls: Vec<&str> = said.split(' ').filter(|word| word.contains("-echo://")).collect();
-    let ran = home.run(&["check", "--json", "-o", "count=3", urls[0], urls[1]]);
-    let states: Vec<_> = lines(&ran).iter().map(|l| l["state"].clone()).collect();
-    assert_eq!((ran.code, states), (0, vec!["up".into(), "up".into()]), "{ran:?}");
-    server.signal(nix::sys::signal::Signal::SIGINT);
-    let mut server = server;
-    let (status, log) = server.ended();
-    assert!(status.success() && log.contains("stopped: "), "{log}");
-}
-
 /// Commands below `path`, by what its help lists.
 fn commands(home: &Home, path: &[String], found: &mut Vec<(Vec<String>, String)>) {
     let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();

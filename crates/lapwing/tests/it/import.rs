@@ -1,6 +1,10 @@
 //! Configurations of other tools, taken over: what comes of them is accepted, and no password stands where it should not.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    os::unix::fs::PermissionsExt,
+};
 
 use crate::kit::{Home, Ran};
 
@@ -181,4 +185,30 @@ fn what_is_wrong_is_said_with_its_place() {
             && !ran.err.contains("canary"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn the_imported_monitor_hears_the_sensors_of_the_original() {
+    let home = home(NETMONITOR);
+    let ran = import(&home, &["--out", "new.toml"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = home.read("new.toml").replace("127.0.0.1:7777", "127.0.0.1:0");
+    fs::write(
+        home.path("new.toml"),
+        format!("{text}\n[web]\nlisten = \"off\"\n"),
+    )
+    .unwrap();
+    let daemon = home.start_as(home.lapwing().args(["run", "--config", "new.toml"]));
+    let address = daemon.wait("a listener", || {
+        let log = daemon.log();
+        let (_, rest) = log.split_once("heartbeats on udp ")?;
+        rest.split(' ').next()?.parse::<SocketAddr>().ok()
+    });
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.send_to(b"PING", address).unwrap();
+    daemon.wait("a line in the sender's own file", || {
+        let log = home.read("logs/127.0.0.1.log");
+        log.contains("NOW MONITORING 127.0.0.1 (heartbeat:127.0.0.1).")
+            .then_some(())
+    });
 }

@@ -232,8 +232,13 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn spawn(command: &mut Command, socket: PathBuf) -> Self {
+        Self::spawn_to(command, Stdio::piped(), socket)
+    }
+
+    /// As [`Daemon::spawn`], with a standard output of its own.
+    pub(crate) fn spawn_to(command: &mut Command, out: Stdio, socket: PathBuf) -> Self {
         let mut child = command
-            .stdout(Stdio::piped())
+            .stdout(out)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

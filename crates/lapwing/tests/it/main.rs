@@ -11,6 +11,7 @@
 mod bad_input;
 mod commands;
 mod delivery;
+mod echo;
 mod heartbeats;
 mod import;
 mod kit;

@@ -1,5 +1,6 @@
 //! The tests. The name of this module, and those of its tests, say what they cannot do without.
 
+mod echo;
 mod heartbeat;
 mod line;
 mod loss;

@@ -217,7 +217,8 @@ impl Place {
         self.chain("forward", if all { "drop" } else { "" });
     }
 
-    fn chain(&self, hook: &str, inside: &str) {
+    /// Puts these rules in the place of all packet rules of the far side, at a hook of `nft`: "input", "output".
+    pub(crate) fn chain(&self, hook: &str, inside: &str) {
         let counters = "counter asked { }\ncounter lost { }\n";
         let rules = format!(
             "flush ruleset\ntable inet lapwing {{\n{counters} chain {hook} {{\n type filter hook {hook} priority 0;\n{inside}\n }}\n}}\n"

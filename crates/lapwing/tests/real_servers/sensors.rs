@@ -41,9 +41,12 @@ impl<'a> Sensor<'a> {
         Self::new(place, side, name, &args)
     }
 
-    /// A sensor without a key, as the original has it.
+    /// A sensor without a key, by the configuration of the original's.
     pub(crate) fn plain(place: &'a Place, side: Side, name: &'static str, server: &str) -> Self {
-        Self::new(place, side, name, &["--server", server])
+        let file = place.folder().join(format!("{name}.json"));
+        let original = serde_json::json!({ "server": server, "port": 7777 });
+        fs::write(&file, original.to_string()).unwrap();
+        Self::new(place, side, name, &["--config", &file.display().to_string()])
     }
 
     fn new(place: &'a Place, side: Side, name: &'static str, args: &[&str]) -> Self {
@@ -146,10 +149,11 @@ impl Script {
     }
 }
 
-/// The line of a script that sends a datagram by netcat from each of these addresses.
+/// The line of a script that sends a datagram by netcat from each of these addresses. Not with `-w0`, by which netcat
+/// also ends when what it shall send is not there yet.
 pub(crate) fn netcat(sources: &[&str], text: &str) -> String {
     crate::place::need("nc");
-    let one = |source: &&str| format!("printf '%s' '{text}' | nc -u -w0 -s {source} 10.77.0.1 7777");
+    let one = |source: &&str| format!("printf '%s' '{text}' | nc -u -q0 -s {source} 10.77.0.1 7777");
     sources.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 

@@ -9,10 +9,13 @@ use clap::Args;
 
 use super::{
     super::{Failure, exit},
-    RoleArg, ready_to_change, systemd,
+    RoleArg, STATE, data, ready_to_change, systemd,
     unit::{CREDENTIALS, Role, Unit, differences},
 };
-use crate::{config, out};
+use crate::{
+    config::{self, Environment},
+    out,
+};
 
 /// Where the daemon's configuration is looked for.
 const CONFIGURATION: &str = "/etc/lapwing";
@@ -58,14 +61,17 @@ pub struct InstallArgs {
     force: bool,
 }
 
-pub(super) fn install(args: &InstallArgs) -> Result<u8, Failure> {
+pub(super) fn install(args: &InstallArgs, environment: &Environment) -> Result<u8, Failure> {
     let unit = plan(args)?;
     let text = unit.render();
     if args.print {
         out::print(&text)?;
         return Ok(exit::FINE);
     }
-    ready_to_change("install", "\"lapwing run\" and \"lapwing sensor\" run as they are")?;
+    ready_to_change(
+        "install",
+        "\"lapwing run\" and \"lapwing sensor\" run as they are",
+    )?;
     check_places(args, &unit)?;
     if unit.role == Role::Daemon {
         try_configuration(&unit)?;
@@ -76,7 +82,7 @@ pub(super) fn install(args: &InstallArgs) -> Result<u8, Failure> {
     if !args.no_start {
         start(unit.role)?;
     }
-    out::print(&said(&unit, args.no_start))?;
+    out::print(&said(&unit, args.no_start, environment))?;
     Ok(exit::FINE)
 }
 
@@ -253,7 +259,10 @@ fn try_configuration(unit: &Unit) -> Result<(), Failure> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&done.stderr);
-    let mut text = format!("nothing is installed, for the service would refuse its configuration:\n{}", said.trim());
+    let mut text = format!(
+        "nothing is installed, for the service would refuse its configuration:\n{}",
+        said.trim()
+    );
     if said.contains("permission denied") {
         let who = unit.user.as_deref().unwrap_or("a user of its own");
         text.push_str(&format!(
@@ -262,7 +271,9 @@ fn try_configuration(unit: &Unit) -> Result<(), Failure> {
         ));
     }
     if said.contains("environment variable") {
-        text.push_str("\nThe service does not have your variables: give it a file of them, --environment-file FILE");
+        text.push_str(
+            "\nThe service does not have your variables: give it a file of them, --environment-file FILE",
+        );
     }
     Err(Failure::usage(text))
 }
@@ -282,7 +293,10 @@ fn write(unit: &Unit, text: &str, force: bool) -> Result<(), Failure> {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            return Err(Failure::usage(format!("{} cannot be read: {error}", file.display())));
+            return Err(Failure::usage(format!(
+                "{} cannot be read: {error}",
+                file.display()
+            )));
         }
     }
     let new = file.with_extension("service.new");
@@ -303,7 +317,7 @@ fn start(role: Role) -> Result<(), Failure> {
     })
 }
 
-fn said(unit: &Unit, no_start: bool) -> String {
+fn said(unit: &Unit, no_start: bool, environment: &Environment) -> String {
     let (name, role) = (unit.role.name(), unit.role);
     let state = if no_start {
         format!("installed and starts at the next boot; now: systemctl start {name}")
@@ -312,13 +326,27 @@ fn said(unit: &Unit, no_start: bool) -> String {
     };
     let mut text = format!("{} is {state}\n", role.unit());
     for (credential, file) in &unit.credentials {
-        text.push_str(&format!("  secret   {credential} from {} (read again at each start)\n", file.display()));
+        text.push_str(&format!(
+            "  secret   {credential} from {} (read again at each start)\n",
+            file.display()
+        ));
     }
     if role == Role::Daemon {
-        text.push_str(&format!("  data     /var/lib/{name}\n"));
-        text.push_str(&format!("  apply    systemctl reload {name}      a changed configuration\n"));
+        text.push_str(&places(Path::new(&unit.command[3]), environment));
     }
     text.push_str(&format!("  status   lapwing service status{}\n", role.argument()));
     text.push_str(&format!("  log      journalctl --follow --unit {name}\n"));
     text
+}
+
+/// Where the daemon's data is, how commands find it, and how a changed configuration is applied.
+fn places(configuration: &Path, environment: &Environment) -> String {
+    let data = data(configuration, environment).unwrap_or_else(|_| PathBuf::from(STATE));
+    let data = data.display();
+    let asked = if configuration.starts_with(CONFIGURATION) {
+        String::new()
+    } else {
+        format!("      sudo lapwing status --data {data}")
+    };
+    format!("  data     {data}{asked}\n  apply    systemctl reload lapwing      a changed configuration\n")
 }

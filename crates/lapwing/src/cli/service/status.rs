@@ -8,14 +8,10 @@ use serde_json::json;
 
 use super::{
     super::{Failure, exit, local, report::zone},
-    RoleArg, systemd,
+    RoleArg, STATE, data, systemd,
     unit::Role,
 };
-use crate::{
-    config::{self, Environment},
-    listeners::SOCKET,
-    out,
-};
+use crate::{config::Environment, listeners::SOCKET, out};
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -42,7 +38,11 @@ pub(super) fn status(args: &StatusArgs, environment: &Environment) -> Result<u8,
         ));
     }
     let properties = systemd::properties(&role.unit())?;
-    let mut known = Known { role, properties, answer: None };
+    let mut known = Known {
+        role,
+        properties,
+        answer: None,
+    };
     if !known.is_installed() {
         return Err(Failure::usage(format!(
             "there is no {}: \"sudo lapwing service install{}\" makes it",
@@ -64,11 +64,9 @@ pub(super) fn status(args: &StatusArgs, environment: &Environment) -> Result<u8,
 
 /// Whether the daemon answers on its socket.
 fn ask(known: &Known, environment: &Environment) -> Result<(), String> {
-    // As systemd gives it to the service.
-    let environment = environment.with("STATE_DIRECTORY", &format!("/var/lib/{}", known.role.name()));
     let data = match known.configuration() {
-        Some(path) => config::store_path(&path, &environment).map_err(|report| report.to_string())?,
-        None => PathBuf::from(format!("/var/lib/{}", known.role.name())),
+        Some(path) => data(&path, environment)?,
+        None => PathBuf::from(STATE),
     };
     match local::ask(&data.join(SOCKET), "GET", "/healthz", Vec::new()) {
         Ok(Some(answer)) if answer.success => Ok(()),
@@ -138,16 +136,22 @@ impl Known {
             local.strftime(" since %Y-%m-%d %H:%M:%S").to_string()
         });
         line("state", &(state + &since.unwrap_or_default()));
-        line("at boot", match self.get("UnitFileState") {
-            "enabled" => "starts",
-            _ => "does not start",
-        });
+        line(
+            "at boot",
+            match self.get("UnitFileState") {
+                "enabled" => "starts",
+                _ => "does not start",
+            },
+        );
         if let Some(pid) = self.pid() {
             line("process", &pid.to_string());
         }
         match self.get("NRestarts") {
             "" | "0" => {}
-            restarts => line("restarts", &format!("{restarts} since it was started by hand or at boot")),
+            restarts => line(
+                "restarts",
+                &format!("{restarts} since it was started by hand or at boot"),
+            ),
         }
         match self.get("StatusText") {
             "" => {}
@@ -170,7 +174,10 @@ mod tests {
     fn known(pairs: &[(&str, &str)]) -> Known {
         Known {
             role: Role::Daemon,
-            properties: pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            properties: pairs
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect(),
             answer: None,
         }
     }
@@ -211,7 +218,10 @@ mod tests {
         ]);
         assert!(!known.runs());
         let text = known.text();
-        assert!(text.contains("activating (auto-restart)\n") && text.contains("restarts 3 since"), "{text}");
+        assert!(
+            text.contains("activating (auto-restart)\n") && text.contains("restarts 3 since"),
+            "{text}"
+        );
         assert!(!text.contains("process") && known.json()["since"].is_null());
     }
 }

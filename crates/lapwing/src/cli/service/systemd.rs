@@ -52,9 +52,20 @@ pub(super) fn properties(unit: &str) -> Result<HashMap<String, String>, Failure>
 /// The newest lines of the unit in the journal; empty where they cannot be read.
 pub(super) fn journal(unit: &str) -> String {
     let mut command = Command::new("journalctl");
-    command.args(["--quiet", "--no-pager", "--output=cat", "--lines", SHOWN, "--unit", unit]);
+    command.args([
+        "--quiet",
+        "--no-pager",
+        "--output=cat",
+        "--lines",
+        SHOWN,
+        "--unit",
+        unit,
+    ]);
     let done = output(&mut command);
-    done.map_or_else(|_| String::new(), |done| String::from_utf8_lossy(&done.stdout).into_owned())
+    done.map_or_else(
+        |_| String::new(),
+        |done| String::from_utf8_lossy(&done.stdout).into_owned(),
+    )
 }
 
 /// Runs a command as a service with these settings would run it; gives its exit and all that it said.

@@ -8,7 +8,7 @@ use lapwing_core::{
     monitor::{DownRule, ResetFailures},
 };
 
-use super::{Place, bad::check, loaded, names, said};
+use super::{Place, bad::check, loaded, names};
 use crate::config::{Loaded, effective};
 
 /// A listener, and the beginning of a monitor.
@@ -506,10 +506,10 @@ fn what_is_shown_reads_back_the_same_but_for_keys() {
 }
 
 #[test]
-fn a_hundred_thousand_sensors_are_read_at_once() {
+fn twenty_thousand_sensors_are_read_at_once() {
     let mut place = Place::new();
     let mut text = LISTEN.to_owned();
-    for n in 0..100_000 {
+    for n in 0..20_000 {
         place
             .variables
             .push((format!("K{n}"), format!("0123456789abcdef-{n}")));
@@ -518,8 +518,8 @@ fn a_hundred_thousand_sensors_are_read_at_once() {
         ));
     }
     let loaded = place.load(&text).unwrap_or_else(|report| panic!("{report}"));
-    assert_eq!(loaded.plan.series.len(), 100_000);
-    assert!(loaded.heartbeat.roster.by_url("0123456789abcdef-99999").is_some());
-    let rules = [0, 99_999].map(|n: usize| loaded.plan.series[n].monitor.policy.beats.clone().unwrap());
+    assert_eq!(loaded.plan.series.len(), 20_000);
+    assert!(loaded.heartbeat.roster.by_url("0123456789abcdef-19999").is_some());
+    let rules = [0, 19_999].map(|n: usize| loaded.plan.series[n].monitor.policy.beats.clone().unwrap());
     assert!(std::sync::Arc::ptr_eq(&rules[0], &rules[1]));
 }

@@ -28,15 +28,15 @@ fn shares(which: &str) -> (f64, f64) {
     let told = scene.status()["series"][0]["loss"].as_f64().unwrap();
     let truth = 100.0 * count(&place, "lost") as f64 / count(&place, "asked") as f64;
     place.rules("");
-    let events = until_told_as_none(&scene);
+    let events = until_told_as_none(&scene, "router");
     scene.finish_with("LOSS router", events);
     (told, truth)
 }
 
 /// Waits for the message that nothing is lost any more. Proves that each message goes on from the one before.
 /// Gives how many there were.
-fn until_told_as_none(scene: &Scene<'_>) -> usize {
-    scene.wait_for_text("LOSS router fell from", "to 0.00% (0 of 100)");
+pub(super) fn until_told_as_none(scene: &Scene<'_>, name: &str) -> usize {
+    scene.wait_for_text(&format!("LOSS {name} fell from"), "to 0.00% (0 of 100)");
     let events = scene.events();
     let mut before = 0.0;
     for event in &events {
@@ -63,7 +63,7 @@ fn until_told_as_none(scene: &Scene<'_>) -> usize {
 }
 
 /// A counter of the far side's packet filter.
-fn count(place: &Place, name: &str) -> u64 {
+pub(super) fn count(place: &Place, name: &str) -> u64 {
     let text = place.run(Side::Far, "nft", &["list", "counter", "inet", "lapwing", name]);
     let words: Vec<&str> = text.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "packets").unwrap();

@@ -7,7 +7,9 @@ use super::*;
 fn daemon() -> Unit {
     Unit {
         role: Role::Daemon,
-        command: ["/bin/true", "run", "--config", "/etc/lapwing"].map(ToOwned::to_owned).into(),
+        command: ["/bin/true", "run", "--config", "/etc/lapwing"]
+            .map(ToOwned::to_owned)
+            .into(),
         user: None,
         credentials: vec![("slack.url".to_owned(), "/etc/lapwing/slack.url".into())],
         environment: vec!["/etc/lapwing/environment".into()],
@@ -18,9 +20,16 @@ fn sensor() -> Unit {
     let key = format!("{CREDENTIALS}/sensor.key");
     Unit {
         role: Role::Sensor,
-        command: ["/bin/true", "sensor", "--server", "monitor.example.com", "--key-file", &key]
-            .map(ToOwned::to_owned)
-            .into(),
+        command: [
+            "/bin/true",
+            "sensor",
+            "--server",
+            "monitor.example.com",
+            "--key-file",
+            &key,
+        ]
+        .map(ToOwned::to_owned)
+        .into(),
         user: None,
         credentials: vec![("sensor.key".to_owned(), "/etc/lapwing/home key".into())],
         environment: Vec::new(),
@@ -32,22 +41,43 @@ fn analyze(unit: &Unit, args: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(unit.role.unit());
     fs::write(&file, unit.render()).unwrap();
-    let done = Command::new("systemd-analyze").args(args).arg(&file).output().unwrap();
+    let done = Command::new("systemd-analyze")
+        .args(args)
+        .arg(&file)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{args:?}: {said}\n{}", unit.render());
 }
 
 #[test]
 fn needs_systemd_analyze_every_unit_is_verified_without_a_warning() {
-    for unit in [daemon(), sensor(), Unit { user: Some("nobody".to_owned()), ..daemon() }] {
+    for unit in [
+        daemon(),
+        sensor(),
+        Unit {
+            user: Some("nobody".to_owned()),
+            ..daemon()
+        },
+    ] {
         analyze(&unit, &["verify", "--recursive-errors=yes", "--man=no"]);
     }
 }
 
 #[test]
 fn needs_systemd_analyze_every_unit_is_hardened() {
-    for unit in [daemon(), sensor(), Unit { user: Some("nobody".to_owned()), ..daemon() }] {
-        analyze(&unit, &["security", "--offline=yes", "--threshold=20", "--no-pager"]);
+    for unit in [
+        daemon(),
+        sensor(),
+        Unit {
+            user: Some("nobody".to_owned()),
+            ..daemon()
+        },
+    ] {
+        analyze(
+            &unit,
+            &["security", "--offline=yes", "--threshold=20", "--no-pager"],
+        );
     }
 }
 
@@ -74,9 +104,19 @@ fn the_unit_says_what_it_was_asked_to() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }
-    assert!(!text.contains("CAP_NET_RAW") && !text.contains("ExecReload"), "{text}");
-    let own = Unit { user: Some("watch".to_owned()), ..daemon() }.render();
-    assert!(own.contains("\nUser=watch\n") && !own.contains("DynamicUser"), "{own}");
+    assert!(
+        !text.contains("CAP_NET_RAW") && !text.contains("ExecReload"),
+        "{text}"
+    );
+    let own = Unit {
+        user: Some("watch".to_owned()),
+        ..daemon()
+    }
+    .render();
+    assert!(
+        own.contains("\nUser=watch\n") && !own.contains("DynamicUser"),
+        "{own}"
+    );
 }
 
 #[test]
@@ -97,5 +137,8 @@ fn no_word_means_more_than_itself() {
 #[test]
 fn what_would_change_is_shown() {
     assert_eq!(differences("a\nb\n", "a\nc\n"), "  - b\n  + c\n");
-    assert_eq!(differences("a\nb\n", "b\na\n"), "  the same lines in another order\n");
+    assert_eq!(
+        differences("a\nb\n", "b\na\n"),
+        "  the same lines in another order\n"
+    );
 }

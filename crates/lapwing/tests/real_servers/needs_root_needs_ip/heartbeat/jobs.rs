@@ -13,27 +13,19 @@ use crate::{
 };
 
 const KEY: &str = "Rk3vT0pYxq8-nightly.backup";
+const POLL_KEY: &str = "Zm5hW2sLbd7-every.second";
 
 /// A job that is expected once an hour, and may take 3 s.
 const BACKUP: &str = "[[monitor]]\nname = \"backup\"\ntarget = \"heartbeat:backup\"\nperiod = \"1h\"\ngrace = \"3s\"\n\
                       key = { file = \"backup.key\" }\n";
-
-fn job(monitor: &str, act: impl FnOnce(&mut Scene<'_>, &Place)) {
-    let place = Place::new();
-    private(&place.folder().join("backup.key"), KEY);
-    let mut scene = begin(&place, &[monitor.to_owned()]);
-    ping(&place, KEY, None);
-    scene.wait_until_up();
-    act(&mut scene, &place);
-    scene.finish();
-}
 
 /// A ping that must count. Gives between when and when it was sent.
 fn ping(place: &Place, path: &str, body: Option<&str>) -> (Timestamp, Timestamp) {
     during(|| assert_eq!(once(place, &curl(path, body)), "200", "{path}"))
 }
 
-fn heartbeat(scene: &Scene<'_>) -> Value {
+/// What is known of the job that makes backups.
+fn backup(scene: &Scene<'_>) -> Value {
     scene.status()["series"][0]["heartbeat"].take()
 }
 
@@ -66,66 +58,67 @@ fn failure(scene: &Scene<'_>, place: &Place, path: &str, body: Option<&str>, rea
 }
 
 #[test]
-fn needs_curl_a_job_says_how_it_ended() {
-    job(BACKUP, |scene, place| {
-        failure(
-            scene,
-            place,
-            "fail",
-            Some("copying\ndisk full\n"),
-            ("heartbeat.failed", "the job said that it failed: disk full"),
-        );
-        failure(
-            scene,
-            place,
-            "3",
-            None,
-            ("heartbeat.exit", "the job ended with exit status 3"),
-        );
-        ping(place, KEY, Some("42 files"));
-        let beats = heartbeat(scene);
-        assert_eq!(
-            (&beats["note"], &beats["proof"], &beats["source"]),
-            (&"42 files".into(), &"url".into(), &"10.77.0.2".into()),
-            "{beats:#}"
-        );
-        for (path, status) in [("nobody-has-this-key", "404"), (&*format!("{KEY}/256"), "400")] {
-            assert_eq!(once(place, &curl(path, None)), status, "{path}");
-        }
-    });
-}
+fn needs_curl_a_job_says_how_it_ended_or_that_it_begins_or_nothing() {
+    let place = Place::new();
+    for (name, key) in [("backup", KEY), ("poll", POLL_KEY)] {
+        private(&place.folder().join(format!("{name}.key")), key);
+    }
+    let polls = || Script::start(&place, &curl(POLL_KEY, None));
+    let (before, after) = (polls(), Cell::new(None));
+    let mut scene = begin(&place, &[BACKUP.to_owned(), Sensor::keyed_monitor("poll")]);
+    ping(&place, KEY, None);
+    scene.wait_until_up();
 
-#[test]
-fn needs_curl_a_job_begins_and_does_not_end() {
-    job(BACKUP, |scene, place| {
-        ping(place, &format!("{KEY}/start"), None);
-        assert!(heartbeat(scene)["started"].is_string());
-        ping(place, KEY, None);
-        assert_eq!(heartbeat(scene).get("started"), None);
-        let sent = ping(place, &format!("{KEY}/start"), None);
+    let told = ("heartbeat.failed", "the job said that it failed: disk full");
+    failure(&scene, &place, "fail", Some("copying\ndisk full\n"), told);
+    let told = ("heartbeat.exit", "the job ended with exit status 3");
+    failure(&scene, &place, "3", None, told);
+    ping(&place, &format!("{KEY}/start"), None);
+    assert!(backup(&scene)["started"].is_string());
+    ping(&place, KEY, Some("42 files"));
+    let beats = backup(&scene);
+    assert_eq!(
+        (
+            &beats["note"],
+            &beats["proof"],
+            &beats["source"],
+            beats.get("started")
+        ),
+        (&"42 files".into(), &"url".into(), &"10.77.0.2".into(), None),
+        "{beats:#}"
+    );
+    for (path, status) in [("nobody-has-this-key", "404"), (&*format!("{KEY}/256"), "400")] {
+        assert_eq!(once(&place, &curl(path, None)), status, "{path}");
+    }
+
+    let started = Cell::new(None);
+    let fall_silent = || {
+        before.stop();
+        started.set(Some(ping(&place, &format!("{KEY}/start"), None)));
+    };
+    let go_on = || {
         scene.wait_for(["DOWN backup".to_owned()].into_iter());
-        let down = scene.newest("down", "backup");
-        assert_eq!(down["reason"]["code"], "heartbeat.unfinished", "{down:#}");
-        let detail = down["reason"]["detail"].as_str().unwrap();
-        assert!(
-            detail.starts_with("started ") && detail.ends_with(", not finished within 3s"),
-            "{detail}"
-        );
-        let since = time(&down, "since");
-        assert!(sent.0 <= since && since <= sent.1, "{down:#}");
-        ping(place, KEY, None);
-        scene.wait_for(["UP backup".to_owned()].into_iter());
-    });
+        ping(&place, KEY, None);
+        after.set(Some(polls()));
+    };
+    let told = silence(&scene, &["poll"], fall_silent, go_on);
+    let reason = told[0].reason("heartbeat.late");
+    assert_eq!(reason, "no beat for 3s, expected every 1s");
+    assert_eq!(told[0].up.get("cause"), None, "{:#}", told[0].up);
+    unfinished(&scene, started.get().unwrap());
+    scene.finish();
 }
 
-#[test]
-fn needs_curl_a_job_that_does_not_report_in() {
-    job(&Sensor::keyed_monitor("backup"), |scene, place| {
-        let well = || Script::start(place, &curl(KEY, None));
-        let (before, after) = (well(), Cell::new(None));
-        let told = silence(scene, &["backup"], || before.stop(), || after.set(Some(well())));
-        let reason = told[0].reason("heartbeat.late");
-        assert_eq!(reason, "no beat for 3s, expected every 1s");
-        assert_eq!(told[0].up.get("cause"), None, "{:#}", told[0].up);
-    });
+/// A job that said that it began, and not in time that it ended.
+fn unfinished(scene: &Scene<'_>, started: (Timestamp, Timestamp)) {
+    scene.wait_for(["UP backup".to_owned()].into_iter());
+    let down = scene.newest("down", "backup");
+    assert_eq!(down["reason"]["code"], "heartbeat.unfinished", "{down:#}");
+    let detail = down["reason"]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("started ") && detail.ends_with(", not finished within 3s"),
+        "{detail}"
+    );
+    let since = time(&down, "since");
+    assert!(started.0 <= since && since <= started.1, "{down:#}");
 }

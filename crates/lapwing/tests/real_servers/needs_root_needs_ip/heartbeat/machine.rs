@@ -10,50 +10,36 @@ use crate::{
 };
 
 #[test]
-fn the_sensor_is_killed() {
+fn needs_unshare_a_sensor_is_killed_or_stopped_and_a_machine_is_restarted() {
     let place = Place::new();
-    let sensor = Sensor::keyed(&place, Side::Far, "home", NEAR[0]);
-    let mut scene = begin(&place, &[Sensor::keyed_monitor("home")]);
-    scene.wait_until_up();
-    let told = silence(&scene, &["home"], || sensor.kill(), || sensor.start());
-    assert_eq!(
-        told[0].cause("sensor"),
-        "the sensor was not running, its machine was"
-    );
-    scene.finish();
-}
-
-#[test]
-fn the_sensor_is_stopped_in_good_order() {
-    let place = Place::new();
-    let sensor = Sensor::keyed(&place, Side::Far, "home", NEAR[0]);
-    let mut scene = begin(&place, &[Sensor::keyed_monitor("home")]);
-    scene.wait_until_up();
-    let told = silence(&scene, &["home"], || sensor.end(), || sensor.start());
-    assert_eq!(sensor.count("stopped; the monitor knows"), 1);
-    let reason = told[0].reason("heartbeat.stopped");
-    assert!(reason.starts_with("the sensor said at "), "{reason}");
-    assert_eq!(told[0].cause("stopped"), "the sensor was stopped in good order");
-    scene.finish();
-}
-
-#[test]
-fn needs_unshare_the_machine_is_restarted() {
-    let place = Place::new();
-    let sensors = [
-        Sensor::keyed(&place, Side::Far, "keyed", NEAR[0]),
-        Sensor::plain(&place, Side::Far, "plain", NEAR[0]),
-    ];
-    let monitors = [Sensor::keyed_monitor("keyed"), Sensor::monitor("plain", "")];
+    let keyed = |name| Sensor::keyed(&place, Side::Far, name, NEAR[0]);
+    let (killed, stopped, restarted) = (keyed("killed"), keyed("stopped"), keyed("restarted"));
+    let plain = Sensor::plain(&place, Side::Far, "plain", NEAR[0]);
+    let mut monitors = ["killed", "stopped", "restarted"]
+        .map(Sensor::keyed_monitor)
+        .to_vec();
+    monitors.push(Sensor::monitor("plain", ""));
     let mut scene = begin(&place, &monitors);
     scene.wait_until_up();
-    let told = silence(
-        &scene,
-        &["keyed", "plain"],
-        || sensors.iter().for_each(Sensor::kill),
-        || sensors.iter().for_each(Sensor::start_after_boot),
-    );
-    for told in told {
+    let end = || {
+        killed.kill();
+        stopped.end();
+        restarted.kill();
+        plain.kill();
+    };
+    let start = || {
+        killed.start();
+        stopped.start();
+        restarted.start_after_boot();
+        plain.start_after_boot();
+    };
+    let told = silence(&scene, &["killed", "stopped", "restarted", "plain"], end, start);
+    let text = told[0].cause("sensor");
+    assert_eq!(text, "the sensor was not running, its machine was");
+    let reason = told[1].reason("heartbeat.stopped");
+    assert!(reason.starts_with("the sensor said at "), "{reason}");
+    assert_eq!(told[1].cause("stopped"), "the sensor was stopped in good order");
+    for told in &told[2..] {
         let text = told.cause("restart");
         let cause = &told.up["cause"];
         let [uptime, silent] = ["uptime_s", "silent_s"].map(|key| cause[key].as_f64().unwrap());
