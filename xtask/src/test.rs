@@ -56,6 +56,7 @@ pub(crate) fn add(steps: &mut Steps, root: &Path, scope: Scope) {
         }
         let mut command = cargo(root);
         command.args(["test", "--workspace", "--no-fail-fast", "--"]);
+        command.env("RUST_TEST_THREADS", threads().to_string());
         for (pattern, _) in &left_out {
             command.args(["--skip", pattern]);
         }
@@ -69,6 +70,11 @@ pub(crate) fn add(steps: &mut Steps, root: &Path, scope: Scope) {
             patterns.join(", ")
         )))
     });
+}
+
+/// Tests at once: many of them wait for a server, not for a processor.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).max(4)
 }
 
 /// The name patterns of tests that cannot run here, with the reason.

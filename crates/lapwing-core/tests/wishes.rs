@@ -374,3 +374,36 @@ fn a_paused_heartbeat_is_not_late() {
     world.until(217);
     assert_eq!(world.kinds(), [Down]);
 }
+
+#[test]
+fn a_name_means_a_monitor_or_a_series_and_each_once() {
+    let names = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let mut plan = probed();
+    let web = Arc::clone(&plan.series[0]);
+    for host in ["a", "b"] {
+        let mut series = Series::clone(&web);
+        series.key = host.into();
+        series.name = format!("web/{host}");
+        plan.series.push(Arc::new(series));
+    }
+    let mut world = World::new(plan, &[(110, 150)]);
+    world.until(120).wish(Wish::Pause(mute(120, None)));
+    let find = |words: &[&str]| {
+        let found = world.lookout.find(&names(words));
+        found.map(|found| found.iter().map(|n| n.series.name.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(find(&["web/b"]).unwrap(), ["web/b"]);
+    assert_eq!(find(&["web/a", "web", "web"]).unwrap().len(), 3);
+    let unknown = find(&["web/a", "wbe"]).unwrap_err();
+    assert_eq!((unknown.name.as_str(), unknown.known.len()), ("wbe", 3));
+
+    let found = world.lookout.find(&names(&["web"])).unwrap();
+    for named in found {
+        let paused = &*named.series.key == "web";
+        assert_eq!((named.paused, named.silenced), (paused, false), "{named:?}");
+        assert!(named.heeds(&Wish::Silence(mute(120, None))));
+        assert_eq!(named.heeds(&Wish::Resume), paused);
+        assert!(!named.heeds(&Wish::Unsilence));
+        assert_eq!(named.heeds(&Wish::Acknowledge(mute(120, None))), named.down);
+    }
+}

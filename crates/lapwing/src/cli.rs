@@ -145,39 +145,10 @@ enum ConfigCommand {
     Schema,
 }
 
-/// The command line of a sensor. Such a one runs for years on a small board: of the program, nothing that it can do
-/// without may come into memory, not even the making of all the other commands.
-#[derive(Debug, Parser)]
-#[command(
-    name = "lapwing",
-    version,
-    max_term_width = 110,
-    disable_help_subcommand = true
-)]
-struct SensorCli {
-    #[command(subcommand)]
-    command: SensorAlone,
-}
-
-#[derive(Debug, Subcommand)]
-enum SensorAlone {
-    Sensor(sensor::SensorArgs),
-}
-
-fn parse() -> Result<Command, clap::Error> {
-    if std::env::args_os().nth(1).is_some_and(|word| word == "sensor")
-        && std::env::var_os("LW_FULL").is_none()
-    {
-        let SensorAlone::Sensor(args) = SensorCli::try_parse()?.command;
-        return Ok(Command::Sensor(args));
-    }
-    Ok(Cli::try_parse()?.command)
-}
-
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let command = match parse() {
-        Ok(command) => command,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() {
                 exit::USAGE
@@ -189,7 +160,7 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
-    match dispatch(command) {
+    match dispatch(cli.command) {
         Ok(code) => code.into(),
         Err(failure) => {
             // A list of errors with their places needs no name before it.

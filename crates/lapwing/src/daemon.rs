@@ -39,7 +39,7 @@ use crate::{
     hands::{Hands, Meter},
     listeners::{Hearing, Listeners},
     manager::Manager,
-    recorder::{self, Retention, Started, full, Vital},
+    recorder::{self, Retention, Started, Vital, full},
     stalls::Stalls,
     telemetry::LogLevel,
     watchdog,
@@ -284,10 +284,10 @@ impl Daemon {
         };
         match &read {
             Ok(applied) => info!("{}", applied.text),
-            Err(report) if report.contains('\n') => {
-                error!("the changed configuration is not applied:\n{report}")
+            Err(report) => {
+                let gap = if report.contains('\n') { "\n" } else { " " };
+                error!("the changed configuration is not applied:{gap}{report}");
             }
-            Err(report) => error!("the changed configuration is not applied: {report}"),
         }
         self.manager.note(if read.is_ok() { "" } else { NOT_APPLIED });
         self.manager.ready();
@@ -340,10 +340,7 @@ impl Daemon {
         self.loaded = loaded;
         ReloadShape {
             v: VERSION,
-            text: format!(
-                "configuration applied: watching {}",
-                count(series, "series", "series")
-            ),
+            text: applied(series, new, gone),
             series,
             new,
             gone,
@@ -351,6 +348,20 @@ impl Daemon {
             refused,
         }
     }
+}
+
+fn applied(series: usize, new: usize, gone: usize) -> String {
+    let mut text = format!(
+        "configuration applied: watching {}",
+        count(series, "series", "series")
+    );
+    if new > 0 {
+        text.push_str(&format!(", {new} of them new"));
+    }
+    if gone > 0 {
+        text.push_str(&format!("; {gone} no longer watched"));
+    }
+    text
 }
 
 /// How many series of `after` are not in `before`.

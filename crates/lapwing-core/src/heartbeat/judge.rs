@@ -159,6 +159,7 @@ impl BeatStanding {
         let unheard = 2 * rule.period().unwrap_or(RESTART);
         match beat.uptime {
             Some(uptime) if uptime < silent => verdict(restarted(silent, uptime, rule)),
+            Some(_) if beat.account.is_some_and(|account| account.lost == 0) => verdict(Cause::Sensor),
             Some(_) if beat.running.is_some_and(|ran| ran < silent && ran <= unheard) => {
                 verdict(Cause::Sensor)
             }
@@ -261,7 +262,12 @@ impl Standing {
             outage.verdict = beats.explain(rule, beat).filter(|_| silence);
             outage.end = Some(End {
                 at: ended,
-                uncertainty: rule.period().unwrap_or_default().min(ended.since(outage.began)),
+                // Who says that it failed says when.
+                uncertainty: rule
+                    .period()
+                    .filter(|_| silence)
+                    .unwrap_or_default()
+                    .min(ended.since(outage.began)),
                 recovered: true,
             });
             self.recovered_at = Some(ended);

@@ -16,7 +16,7 @@ pub enum Cause {
     Restart,
     /// It was without power for a while.
     Power,
-    /// The sender's process was not running; its machine was.
+    /// The sender's process was not running, or stood still; its machine was not restarted.
     Sensor,
     /// It was stopped or shut down in good order.
     Stopped,
@@ -87,6 +87,10 @@ impl Verdict {
             (Cause::Restart, None) => "restarted".to_owned(),
             (Cause::Power, Some(uptime)) => format!("power cut likely: {}", booted(uptime)),
             (Cause::Power, None) => "power cut likely".to_owned(),
+            // It ran before and after, and tried nothing.
+            (Cause::Sensor, _) if self.account.is_some_and(|account| account.lost == 0) => {
+                "the sensor sent nothing: it was stopped, or its machine suspended".to_owned()
+            }
             (Cause::Sensor, _) => "the sensor was not running, its machine was".to_owned(),
             (Cause::Stopped, Some(uptime)) if uptime < self.silent => {
                 format!("shut down in good order: {}", booted(uptime))

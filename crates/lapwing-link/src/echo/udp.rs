@@ -342,8 +342,8 @@ fn send_row(socket: &Socket, row: &[Answer<'_>], headers: &mut MultiHeaders<Sock
         );
         let count = left.map_or(0, Iterator::count);
         sent += count;
-        // The first that was not sent is given up.
-        done += count.max(1);
+        // It stops at the first that cannot be sent, and that one is given up.
+        done += count + 1;
     }
     sent
 }

@@ -28,8 +28,8 @@ pub fn reload(args: &ReloadArgs, environment: &Environment) -> Result<u8, Failur
     if args.json {
         out::print(&(serde_json::to_string(&applied).map_err(anyhow::Error::from)? + "\n"))?;
     } else {
-        let lines = [&applied.text].into_iter().chain(&applied.notes);
-        out::print(&lines.map(|line| format!("{line}\n")).collect::<String>())?;
+        let lines = [vec![applied.text], applied.notes].concat();
+        out::print(&(lines.join("\n") + "\n"))?;
     }
     for refused in &applied.refused {
         out::complain(&format!("lapwing: {refused}; it stays as it was\n"));

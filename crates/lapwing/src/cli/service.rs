@@ -43,7 +43,7 @@ pub enum ServiceCommand {
 const INSTALL: &str = "\
 Examples:
   sudo lapwing service install                             with the configuration in /etc/lapwing/
-  sudo lapwing service install --credential slack.url=/root/slack.url
+  sudo lapwing service install --credential slack.url=/etc/slack.url
   sudo lapwing service install sensor --server monitor.example.com --id home --key-file /etc/lapwing/home.key
   lapwing service install --print                          look at the unit first; needs no root
 
@@ -91,15 +91,12 @@ fn ready_to_change(what: &str, instead: &str) -> Result<(), Failure> {
 fn uninstall(role: Role) -> Result<u8, Failure> {
     ready_to_change("uninstall", "stop the program that you started by hand")?;
     let (unit, file) = (role.unit(), role.file());
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(_) => {
-            return Err(Failure::usage(format!(
-                "{} is not there: \"lapwing service install{}\" has not been used",
-                file.display(),
-                role.argument()
-            )));
-        }
+    let Ok(text) = fs::read_to_string(&file) else {
+        return Err(Failure::usage(format!(
+            "{} is not there: \"lapwing service install{}\" has not been used",
+            file.display(),
+            role.argument()
+        )));
     };
     if !text.starts_with(MARK) {
         return Err(Failure::usage(format!(

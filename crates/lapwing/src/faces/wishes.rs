@@ -67,7 +67,7 @@ impl Faces {
 fn wish(order: &WishShape, uid: Option<u32>, now: Wall) -> Result<Wish, Refusal> {
     let until = order.until.as_deref().map(|text| moment(text, now)).transpose()?;
     let mute = || Mute {
-        by: clean(&order.by.clone().unwrap_or_else(|| user(uid)), BY),
+        by: clean(order.by.clone().unwrap_or_else(|| user(uid)).trim(), BY),
         reason: clean(order.reason.as_deref().unwrap_or_default().trim(), REASON),
         since: now,
         until,
@@ -158,5 +158,67 @@ fn names(found: &[Named]) -> String {
         [one, other] => format!("{one} and {other}"),
         many if many.len() <= SPOKEN => format!("{} series ({})", many.len(), many.join(", ")),
         many => format!("{} series ({}, …)", many.len(), many[..SPOKEN].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Wall = Wall(1_700_000_000_000_000);
+
+    fn order(word: WishWord, until: Option<&str>) -> WishShape {
+        WishShape {
+            wish: word,
+            names: vec!["web".to_owned()],
+            by: None,
+            reason: Some(" new\u{1b}disk ".to_owned()),
+            until: until.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn who_asks_is_the_user_unless_a_program_says_for_whom() {
+        let Ok(Wish::Pause(mute)) = wish(&order(WishWord::Pause, None), Some(0), NOW) else {
+            panic!("no pause");
+        };
+        let expected = Mute {
+            by: "root".to_owned(),
+            reason: "new disk".to_owned(),
+            since: NOW,
+            until: None,
+        };
+        assert_eq!(mute, expected);
+        assert_eq!(
+            (user(Some(4_000_000_001)), user(None)),
+            ("uid 4000000001".to_owned(), String::new())
+        );
+        let by = WishShape {
+            by: Some("anna via chat\n".to_owned()),
+            ..order(WishWord::Ack, Some("2100-01-01T00:00:00+01:00"))
+        };
+        let Ok(Wish::Acknowledge(mute)) = wish(&by, Some(0), NOW) else {
+            panic!("no acknowledgement");
+        };
+        assert_eq!(mute.by, "anna via chat");
+        assert_eq!(
+            mute.until.map(Wall::rfc3339).as_deref(),
+            Some("2099-12-31T23:00:00.000000Z")
+        );
+    }
+
+    #[test]
+    fn an_end_must_be_a_time_that_is_still_to_come() {
+        for (word, until, says) in [
+            (WishWord::Silence, "18:00", "is not a time"),
+            (WishWord::Silence, "2023-11-14T22:13:20Z", "is past"),
+            (WishWord::Resume, "2100-01-01T00:00:00Z", "taken back"),
+        ] {
+            let refusal = wish(&order(word, Some(until)), None, NOW).unwrap_err();
+            assert!(
+                refusal.why == Why::Bad && refusal.text.contains(says),
+                "{refusal:?}"
+            );
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Home {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("LAPWING_")
-                || ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR"].contains(&&*text)
+                || ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "SUDO_USER"].contains(&&*text)
             {
                 command.env_remove(name);
             }

@@ -22,3 +22,4 @@ mod reload;
 mod report;
 mod secrets;
 mod sensor;
+mod steering;

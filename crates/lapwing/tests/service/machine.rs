@@ -23,6 +23,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/r
 cd "$1/root"
 # Of this machine's own services, none starts.
 rm -rf etc/systemd/system/*.wants etc/systemd/system/lapwing* etc/lapwing etc/rc?.d
+# Packages may start what they like.
+rm -f usr/sbin/policy-rc.d
 rm -rf var/lib/lapwing* var/lib/private/lapwing* var/log/lapwing* var/log/private/lapwing* usr/bin/lapwing
 od -An -tx1 -N16 /dev/urandom | tr -d ' \n' > etc/machine-id
 echo >> etc/machine-id

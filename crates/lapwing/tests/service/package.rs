@@ -37,8 +37,8 @@ fn needs_root_needs_systemd_nspawn_needs_dpkg_shlibdeps_needs_strip_needs_lintia
     let folder = tempfile::tempdir().unwrap();
     let package = pack(folder.path());
     please_lintian(&package);
-    let machine = Machine::boot(&package, "/root/lapwing.deb");
-    machine.does("dpkg -i /root/lapwing.deb");
+    let machine = Machine::boot(&package, "/srv/lapwing.deb");
+    machine.does("dpkg -i /srv/lapwing.deb");
     let version = concat!("lapwing ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(machine.does("lapwing --version"), version);
     for unit in ["lapwing", "lapwing-sensor"] {
@@ -60,7 +60,7 @@ fn needs_root_needs_systemd_nspawn_needs_dpkg_shlibdeps_needs_strip_needs_lintia
     assert!(status.contains("not heard yet"), "{status}");
 
     let pid = machine.property("lapwing", "MainPID");
-    machine.does("dpkg -i /root/lapwing.deb && systemctl is-active lapwing lapwing-sensor");
+    machine.does("dpkg -i /srv/lapwing.deb && systemctl is-active lapwing lapwing-sensor");
     assert_ne!(
         machine.property("lapwing", "MainPID"),
         pid,

@@ -9,8 +9,8 @@ const CONFIGURE: &str = r#"
 set -e
 mkdir -p /etc/lapwing
 printf 'https://127.0.0.1:9/secret-path' > /etc/lapwing/hook.url
-printf 'NAMED=127.0.0.1\n' > /root/variables
-chmod 600 /etc/lapwing/hook.url /root/variables
+printf 'NAMED=127.0.0.1\n' > /srv/variables
+chmod 600 /etc/lapwing/hook.url /srv/variables
 cat > /etc/lapwing/lapwing.toml <<'END'
 [defaults]
 interval = "200ms"
@@ -35,7 +35,7 @@ on = ["monitoring"]
 END
 "#;
 
-const INSTALL: &str = "lapwing service install --environment-file /root/variables";
+const INSTALL: &str = "lapwing service install --environment-file /srv/variables";
 
 fn boot() -> Machine {
     let program = Path::new(env!("CARGO_BIN_EXE_lapwing"));
@@ -191,7 +191,11 @@ fn applies_changes(machine: &Machine) {
     machine.does("printf '[[monitor]]\\nname = \"second\"\\ntarget = \"icmp://127.0.0.2\"\\n' > /etc/lapwing/more.toml");
     machine.does("systemctl reload lapwing");
     machine.until(&state("second"), "\"state\":\"up\"");
-    machine.does("echo nonsense > /etc/lapwing/bad.toml && systemctl reload lapwing");
+    machine.fails(
+        "echo nonsense > /etc/lapwing/bad.toml && systemctl reload lapwing",
+        1,
+    );
+    machine.does("journalctl --unit lapwing --no-pager | grep -q bad.toml:1");
     machine.until(
         "systemctl show --value --property StatusText lapwing",
         "watching 2 series: 2 up; the changed configuration is not applied, the log says why",
@@ -216,7 +220,7 @@ fn stays_what_it_is(machine: &Machine) {
     assert!(why.contains("was not written by"), "{why}");
     machine.does(&format!("{INSTALL} --force --no-start"));
     let said =
-        machine.does("lapwing backup /root/backup.tar && lapwing report && lapwing service install --print");
+        machine.does("lapwing backup /srv/backup.tar && lapwing report && lapwing service install --print");
     assert!(said.contains("[Service]"), "{said}");
 }
 
@@ -288,7 +292,7 @@ fn needs_root_needs_systemd_nspawn_a_sensor_beside_its_monitor() {
     assert!(text.contains("heard by 127.0.0.1:7777"), "{text}");
     machine.does("lapwing service uninstall sensor");
     machine.until(
-        &format!("journalctl --unit lapwing-sensor --no-pager | grep -c 'the monitor knows'"),
+        "journalctl --unit lapwing-sensor --no-pager | grep -c 'the monitor knows'",
         "1",
     );
 }

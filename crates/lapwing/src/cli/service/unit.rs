@@ -112,7 +112,9 @@ ExecStart={}
             self.command_line(),
         );
         if role == Role::Daemon {
-            text.push_str("ExecReload=/bin/kill -HUP $MAINPID\n");
+            // Not a signal: a mistake is told to whoever reloads.
+            let [program, config] = [&self.command[0], &self.command[3]].map(|word| argument(word));
+            text.push_str(&format!("ExecReload={program} reload --config {config}\n"));
         }
         text.push_str(
             "Restart=always\nRestartSec=10\nWatchdogSec=15\nTimeoutStartSec=5min\nTimeoutStopSec=1min\n\n",

@@ -19,10 +19,11 @@ use crate::{
 };
 
 const FASTEST: Duration = Duration::from_millis(100);
-/// Clears nothing: the new text is written over the old one, so that it does not flicker.
-const TOP: &str = "\u{1b}[H";
+/// Clears nothing: the new text is written over the old one, so that it does not flicker. What is too wide is cut, not
+/// wrapped.
+const TOP: &str = "\u{1b}[?7l\u{1b}[H";
 const REST_OF_LINE: &str = "\u{1b}[K\n";
-const REST_OF_SCREEN: &str = "\u{1b}[J";
+const REST_OF_SCREEN: &str = "\u{1b}[J\u{1b}[?7h";
 
 /// Seconds, or a length of time with its unit.
 pub(super) fn pace(text: &str) -> Result<Duration, String> {
@@ -107,7 +108,12 @@ mod tests {
 
     #[test]
     fn a_page_never_scrolls() {
-        assert_eq!(page("a\nb\nc\n", 3), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
-        assert_eq!(page("a\n", 0), "\u{1b}[Ha\u{1b}[K\n\u{1b}[J");
+        let shown = |text, height| {
+            let page = page(text, height);
+            let page = page.strip_prefix(TOP).unwrap();
+            page.strip_suffix(REST_OF_SCREEN).unwrap().to_owned()
+        };
+        assert_eq!(shown("a\nb\nc\n", 3), "a\u{1b}[K\nb\u{1b}[K\n");
+        assert_eq!(shown("a\n", 0), "a\u{1b}[K\n");
     }
 }

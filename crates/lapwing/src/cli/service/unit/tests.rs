@@ -87,6 +87,7 @@ fn the_unit_says_what_it_was_asked_to() {
     assert!(text.starts_with(MARK));
     for line in [
         "ExecStart=/bin/true run --config /etc/lapwing",
+        "ExecReload=/bin/true reload --config /etc/lapwing",
         "DynamicUser=yes",
         "StateDirectory=lapwing",
         "AmbientCapabilities=CAP_NET_RAW",
