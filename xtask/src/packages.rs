@@ -89,7 +89,12 @@ pub(crate) const NEEDS: &[Need] = &[
     need("mkfs.ext4", "e2fsprogs", None, "a file system of a test's own"),
     need("dpkg-shlibdeps", "dpkg-dev", None, "builds the Debian package"),
     need("strip", "binutils", None, "builds the Debian package"),
-    need("lintian", "lintian", None, "Debian's own judgement of our package"),
+    need(
+        "lintian",
+        "lintian",
+        None,
+        "Debian's own judgement of our package",
+    ),
 ];
 
 const fn need(

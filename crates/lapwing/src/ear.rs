@@ -35,7 +35,7 @@ use crate::{engine::Message, recorder::Vital};
 const WAITING: usize = 65_536;
 /// Who has waited for longer than this waits in vain: a sensor has sent another beat by now.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An HTTP ping or a wish that does not count within this time is refused.
+/// An HTTP ping that does not count within this time is refused.
 const COUNT_WITHIN: Duration = Duration::from_secs(5);
 /// Keys that one source may try in a second.
 const GUESSES: u32 = 5;
@@ -99,15 +99,22 @@ impl Reception {
     }
 
     /// Sends what `message` makes of a ticket, and waits until it is durable.
-    pub async fn heed(&self, message: impl FnOnce(u64) -> Message) -> Result<(), Unheard> {
+    pub async fn heed(&self, within: Duration, message: impl FnOnce(u64) -> Message) -> Result<(), Unheard> {
         let (tell, told) = oneshot::channel();
         let ticket = self.wait_for(Sender::Request(tell));
         let counted = async {
             let sent = self.engine.send(message(ticket)).await;
             sent.map_err(|_| Unheard::Closed)?;
-            told.await.map_err(|_| Unheard::Closed)
+            told.await.map_err(|_| {
+                if self.engine.is_closed() {
+                    Unheard::Closed
+                } else {
+                    // Let go while everything works: it has waited for too long.
+                    Unheard::Late
+                }
+            })
         };
-        let counted = timeout(COUNT_WITHIN, counted).await;
+        let counted = timeout(within, counted).await;
         self.forget(ticket);
         counted.unwrap_or(Err(Unheard::Late))
     }
@@ -267,7 +274,7 @@ impl Pings for PingDesk {
                     ticket: Some(ticket),
                 }))
             };
-            self.reception.heed(input).await.is_ok()
+            self.reception.heed(COUNT_WITHIN, input).await.is_ok()
         })
     }
 }

@@ -12,10 +12,7 @@ use std::{
 
 use anyhow::Context;
 use lapwing_api::shapes::ListenerShape;
-use lapwing_core::{
-    lookout::Snapshot,
-    time::Wall,
-};
+use lapwing_core::{lookout::Snapshot, time::Wall};
 use lapwing_link::echo::{EchoCounters, EchoServer, EchoSettings};
 use lapwing_web::{Source, pings::Pings};
 use tokio::{

@@ -1,6 +1,6 @@
 //! Pause, resume, acknowledge, silence: from what somebody writes to what the engine is asked, and back to a sentence.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use lapwing_api::{
@@ -20,6 +20,8 @@ use nix::unistd::{Uid, User};
 use super::Faces;
 use crate::{ear::Unheard, engine::Message};
 
+/// A hundred thousand series are paused and stored in two seconds.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// Longest name and reason that are kept, in bytes.
 const BY: usize = 64;
 const REASON: usize = 300;
@@ -52,12 +54,12 @@ impl Faces {
                 ticket: Some(ticket),
             }))
         };
-        match self.reception.heed(input).await {
+        match self.reception.heed(STORED_WITHIN, input).await {
             Ok(()) => Ok(done),
             Err(Unheard::Closed) => Err(Refusal::stopping()),
             Err(Unheard::Late) => Err(Refusal::new(
                 Why::Unable,
-                "it holds now, but it is not stored yet, and a restart would forget it",
+                "it was asked for, but it is not stored yet, and a restart may forget it",
             )
             .hint("the log says why; storing is tried again every second")),
         }

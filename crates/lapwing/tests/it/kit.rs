@@ -130,7 +130,13 @@ impl Home {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("LAPWING_")
-                || ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "SUDO_USER"].contains(&&*text)
+                || [
+                    "STATE_DIRECTORY",
+                    "CREDENTIALS_DIRECTORY",
+                    "NO_COLOR",
+                    "SUDO_USER",
+                ]
+                .contains(&&*text)
             {
                 command.env_remove(name);
             }
@@ -237,11 +243,7 @@ impl Daemon {
 
     /// As [`Daemon::spawn`], with a standard output of its own.
     pub(crate) fn spawn_to(command: &mut Command, out: Stdio, socket: PathBuf) -> Self {
-        let mut child = command
-            .stdout(out)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(out).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log: Arc<Mutex<String>> = Arc::default();
         let copy = Arc::clone(&log);

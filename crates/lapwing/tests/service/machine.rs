@@ -22,7 +22,7 @@ mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 cd "$1/root"
 # Of this machine's own services, none starts.
-rm -rf etc/systemd/system/*.wants etc/systemd/system/lapwing* etc/lapwing etc/rc?.d
+rm -rf etc/systemd/system/*.wants etc/systemd/system/lapwing* etc/lapwing etc/rc?.d etc/netns
 # Packages may start what they like.
 rm -f usr/sbin/policy-rc.d
 rm -rf var/lib/lapwing* var/lib/private/lapwing* var/log/lapwing* var/log/private/lapwing* usr/bin/lapwing

@@ -195,6 +195,10 @@ fn applies_changes(machine: &Machine) {
         "echo nonsense > /etc/lapwing/bad.toml && systemctl reload lapwing",
         1,
     );
+    machine.fails(
+        "printf '[[monitor]]\\nname = \"third\"\\n' > /etc/lapwing/bad.toml && systemctl reload lapwing",
+        1,
+    );
     machine.does("journalctl --unit lapwing --no-pager | grep -q bad.toml:1");
     machine.until(
         "systemctl show --value --property StatusText lapwing",

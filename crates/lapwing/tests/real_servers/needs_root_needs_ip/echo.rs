@@ -96,33 +96,42 @@ fn needs_nft_a_fifth_lost_in_one_direction_is_told_as_lost_in_that_direction() {
     assert!(server.end().success());
 }
 
+/// Watches the server while one direction is lossy. What comes after its time, because the machine is busy with other
+/// tests, counts as lost on the way back.
+fn watch(lossy: Lossy) {
+    const WATCHED: &str = "interval = \"300ms\"\ntimeout = \"290ms\"\nfailure_threshold = 0\ncount = 10\nloss = { window = 100, change = 5, min = 50 }";
+    let (place, authority) = (Place::new(), Authority::new());
+    let mut server = serve(&place);
+    let line = monitor("line", "udp-echo://10.77.0.2", WATCHED);
+    let mut scene = Scene::start(&place, &authority, &line);
+    lossy.begin(&place);
+    scene.wait_until("a window since then", |_| count(&place, "asked") >= 200);
+    let told = scene.status()["series"][0]["loss"].as_f64().unwrap();
+    assert!((told - 20.0).abs() <= 5.0, "{told}");
+    let found = check(&place, &["count=20"], "udp-echo://10.77.0.2");
+    let (there, other) = lossy.names();
+    let fact = |way: &str| found["facts"][format!("echo.loss_{way}")].as_f64().unwrap();
+    assert!(fact(there) >= 15.0 && fact(other) == 0.0, "{found:#}");
+    place.rules("");
+    let events = until_told_as_none(&scene, "line");
+    scene.finish_with("LOSS line", events);
+    let kept = kept(&place);
+    let fact = |way: &str| kept[&*format!("echo.loss_{way}")];
+    assert!(
+        fact(there) > 200.0 && fact(other) < fact(there) / 10.0,
+        "{kept:?}"
+    );
+    assert!(server.end().success());
+}
+
 #[test]
-fn needs_nft_a_monitor_of_echoes_tells_loss_and_keeps_its_direction() {
-    const WATCHED: &str = "interval = \"200ms\"\ntimeout = \"150ms\"\nfailure_threshold = 0\ncount = 5\nloss = { window = 100, change = 5, min = 50 }";
-    for lossy in [Lossy::Out, Lossy::Back] {
-        let (place, authority) = (Place::new(), Authority::new());
-        let mut server = serve(&place);
-        let mut scene = Scene::start(
-            &place,
-            &authority,
-            &monitor("line", "udp-echo://10.77.0.2", WATCHED),
-        );
-        lossy.begin(&place);
-        scene.wait_until("a window since then", |_| count(&place, "asked") >= 200);
-        let told = scene.status()["series"][0]["loss"].as_f64().unwrap();
-        assert!((told - 20.0).abs() <= 4.0, "{told}");
-        let found = check(&place, &["count=20"], "udp-echo://10.77.0.2");
-        let (there, other) = lossy.names();
-        let fact = |way: &str| found["facts"][format!("echo.loss_{way}")].as_f64().unwrap();
-        assert!(fact(there) >= 15.0 && fact(other) == 0.0, "{found:#}");
-        place.rules("");
-        let events = until_told_as_none(&scene, "line");
-        scene.finish_with("LOSS line", events);
-        let kept = kept(&place);
-        assert!(kept[&*format!("echo.loss_{there}")] > 0.0, "{kept:?}");
-        assert!(kept[&*format!("echo.loss_{other}")] == 0.0, "{kept:?}");
-        assert!(server.end().success());
-    }
+fn needs_nft_a_monitor_of_echoes_tells_loss_on_the_way_out_and_keeps_it_so() {
+    watch(Lossy::Out);
+}
+
+#[test]
+fn needs_nft_a_monitor_of_echoes_tells_loss_on_the_way_back_and_keeps_it_so() {
+    watch(Lossy::Back);
 }
 
 #[test]
