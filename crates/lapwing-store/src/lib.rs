@@ -3,7 +3,6 @@
 //! Invariant: a call that returned `Ok` is on the disk, and nothing here reads a clock or decides anything.
 
 mod beats;
-mod mutes;
 pub mod book;
 #[cfg(test)]
 mod contract;
@@ -15,6 +14,7 @@ mod keys;
 mod kill;
 mod ledger;
 mod mem;
+mod mutes;
 mod pack;
 mod record;
 mod rollup;

@@ -29,7 +29,11 @@ pub fn render(status: &StatusShape, zone: &TimeZone, paint: Paint, all: bool) ->
             local(since, zone)
         ));
     }
-    let mut series: Vec<&SeriesShape> = status.series.iter().filter(|s| all || s.state != "up" || s.is_muted()).collect();
+    let mut series: Vec<&SeriesShape> = status
+        .series
+        .iter()
+        .filter(|s| all || s.state != "up" || s.is_muted())
+        .collect();
     series.sort_by_key(|s| (rank(&s.state), s.series.as_str()));
     if !series.is_empty() {
         text.push('\n');
@@ -81,7 +85,15 @@ pub(crate) fn trimmed(table: &Table) -> String {
 }
 
 pub(crate) fn rank(state: &str) -> usize {
-    let order = ["down", "failing", "degraded", "inconclusive", "paused", "pending", "up"];
+    let order = [
+        "down",
+        "failing",
+        "degraded",
+        "inconclusive",
+        "paused",
+        "pending",
+        "up",
+    ];
     order.iter().position(|s| *s == state).unwrap_or(order.len())
 }
 

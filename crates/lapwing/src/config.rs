@@ -27,14 +27,14 @@ mod value;
 mod vocabulary;
 
 pub use command_line::{Check, checks, kinds};
+pub use credentials::{is_credential, secret_files};
 pub use diagnostic::Report;
 pub use environment::Environment;
 pub use heartbeat::is_key;
 pub use locate::{default_path, is_configuration, locate, reason};
 pub use schema::schema;
-pub use show::quoted;
-pub use credentials::{is_credential, secret_files};
 pub use secrets::secret_file;
+pub use show::quoted;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -298,7 +298,11 @@ fn sources(path: &Path) -> Result<Vec<Source>, Report> {
 /// Two listeners cannot have one port, unless one has it for UDP and the other for TCP.
 fn ports(reading: &mut Reading<'_>, tables: &Tables) {
     let web_at = tables.web.as_ref().map_or(Place::NONE, |web| web.place);
-    let echo = tables.echo.listen.as_ref().and_then(|e| Some((e.value?, e.place)));
+    let echo = tables
+        .echo
+        .listen
+        .as_ref()
+        .and_then(|e| Some((e.value?, e.place)));
     let (udp, http) = (tables.heartbeat.udp(), tables.heartbeat.http());
     let mut tcp = Vec::new();
     tcp.extend(web(tables).map(|addr| ("the status page", (addr, web_at), "its usual port is 8480")));
@@ -309,9 +313,15 @@ fn ports(reading: &mut Reading<'_>, tables: &Tables) {
     datagrams.extend(udp.map(|udp| ("[heartbeat] listen", udp, "its usual port is 7777")));
     for listeners in [tcp, datagrams] {
         for (n, (_, (addr, place), hint)) in listeners.iter().enumerate() {
-            let taken = listeners[..n].iter().find(|(_, (other, _), _)| same_place(*addr, *other));
+            let taken = listeners[..n]
+                .iter()
+                .find(|(_, (other, _), _)| same_place(*addr, *other));
             if let Some((name, (other, _), _)) = taken {
-                reading.error(*place, format!("{name} already listens on {other}"), (*hint).to_owned());
+                reading.error(
+                    *place,
+                    format!("{name} already listens on {other}"),
+                    (*hint).to_owned(),
+                );
             }
         }
     }
@@ -349,7 +359,9 @@ fn store(tables: &Tables, folder: &Path, env: &Environment) -> Store {
         (Some(path), _) => folder.join(&path.value),
         (None, Some(state)) => state,
         // Programs do not write below /etc; where a service has its data, everybody looks for it.
-        (None, None) if std::path::absolute(folder).is_ok_and(|f| f.starts_with("/etc/lapwing")) => PathBuf::from("/var/lib/lapwing"),
+        (None, None) if std::path::absolute(folder).is_ok_and(|f| f.starts_with("/etc/lapwing")) => {
+            PathBuf::from("/var/lib/lapwing")
+        }
         (None, None) => folder.join("data"),
     };
     Store {

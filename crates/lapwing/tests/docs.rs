@@ -159,7 +159,11 @@ fn every_configuration_is_accepted() {
     let mut given: Vec<(String, String)> = blocks
         .iter()
         .filter(|block| block.language == "toml")
-        .filter(|block| ["[[monitor]]", "[heartbeat]"].iter().any(|head| block.text.contains(head)))
+        .filter(|block| {
+            ["[[monitor]]", "[heartbeat]"]
+                .iter()
+                .any(|head| block.text.contains(head))
+        })
         .map(|block| (block.place(), block.text.clone()))
         .collect();
     for path in files(&root().join("examples"), "toml", false) {
@@ -208,7 +212,8 @@ fn every_command_and_flag_exists() {
             let words = words(line);
             let Some(first) = words.first() else { continue };
             seen += 1;
-            let nested = ["config", "import", "notify", "echo", "service"].contains(first) || words.starts_with(&["sensor", "keygen"]);
+            let nested = ["config", "import", "notify", "echo", "service"].contains(first)
+                || words.starts_with(&["sensor", "keygen"]);
             let mut args: Vec<&str> = words.iter().take(if nested { 2 } else { 1 }).copied().collect();
             args.push("--help");
             let output = lapwing(&args, &[]);
