@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{outage::Outage, time::Wall};
+use crate::{outage::Outage, time::Wall, uptime::Interval};
 
 mod cron;
 mod judge;
@@ -134,10 +134,11 @@ pub struct BeatStanding {
     pub heard: Option<Wall>,
     /// When a job began that has not ended yet.
     pub started: Option<Wall>,
-    /// Time since `last`, or since `started`, in which we did not listen or could not hear.
-    pub waived: Duration,
-    /// Until when time has been waived, so that none is waived twice.
-    pub waived_until: Option<Wall>,
+    /// Times since `last`, or since `started`, in which we did not listen or could not hear: in order, none touching
+    /// the next, at most [`BeatStanding::MOST_DEAF`].
+    pub deaf: Vec<Interval>,
+    /// How much of that is excused by what we lost, and not by an absence of ours. Not stored.
+    pub lost: Duration,
     pub proof: Proof,
     pub source: Option<IpAddr>,
     pub mark: Option<Mark>,

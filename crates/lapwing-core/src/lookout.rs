@@ -483,6 +483,8 @@ impl Lookout {
 
     /// Starts every probe that is due and lets time pass where it matters.
     fn wake(&mut self, now: Now) {
+        let mut resumed = false;
+        let deafened = self.is_deafened(now);
         while let Some(Reverse((at, slot, number))) = self.wakes.peek().copied() {
             // After the end nothing falls due: what is not begun would stay due for ever.
             if at > now.mono || self.stopped {
@@ -495,7 +497,7 @@ impl Lookout {
             // After a restart the target is asked first: a reminder of what is over would be wrong.
             let ticks = if entry.is_passive() {
                 // After a stall of ours, beats may lie in the socket: they are heard first.
-                self.line.offline.is_none() && now.mono.since(at) < STALL
+                now.mono.since(at) < STALL && !deafened
             } else {
                 entry.asked || entry.standing.is_paused()
             };
@@ -510,6 +512,7 @@ impl Lookout {
                 let step = entry.standing.tick(&entry.series.monitor.policy, now.wall);
                 if paused && !entry.standing.is_paused() {
                     entry.next_slot = entry.first_slot(now.mono, 1);
+                    resumed = true;
                 }
                 if entry.standing.interval(&entry.series.monitor.policy) != before {
                     entry.reschedule(now.mono);
@@ -518,6 +521,9 @@ impl Lookout {
             }
             self.start_if_due(slot, now);
             self.arm(slot, now);
+        }
+        if resumed {
+            self.recount(now);
         }
         if now.mono >= self.alive_at {
             self.alive_at = now.mono + ALIVE_EVERY;

@@ -2,9 +2,11 @@
 //!
 //! It must never make an outage unknown: what is silenced is measured all the same, and told when the silence ends.
 
+use std::time::Duration;
+
 use crate::{
     judge::{Happening, Standing, Step},
-    outage::Outage,
+    outage::{End, Outage},
     state::State,
     time::Wall,
 };
@@ -140,22 +142,38 @@ impl Standing {
     }
 
     fn resume(&mut self, now: Wall, step: &mut Step) {
-        let Some(mute) = self.mutes.as_mut().and_then(|m| m.paused.take()) else {
+        if self.mutes.as_mut().and_then(|m| m.paused.take()).is_none() {
             return;
-        };
+        }
+        let began = self.since;
         // Nobody looked meanwhile: an open outage goes on, anything else is not known yet.
         let mut state = State::Pending;
         if let Some(beats) = &mut self.beats {
-            beats.waive(mute.since, now);
+            beats.waive(began, now);
             if beats.last.is_some() {
                 state = State::Up;
+            }
+            // All was well meanwhile: that ended the outage, although nobody judged.
+            if let Some(at) = beats.last.filter(|last| *last > began)
+                && let Some(mut outage) = self.outage.take()
+            {
+                outage.end = Some(End {
+                    at,
+                    uncertainty: Duration::ZERO,
+                    recovered: true,
+                });
+                self.failures = 0;
+                self.first_failure = None;
+                self.reason = None;
+                step.outage = Some(Outage::clone(&outage));
+                step.happenings.push(Happening::Up(*outage));
             }
         }
         if self.outage.is_some() {
             state = State::Down;
         }
         self.enter(state, now, step);
-        step.happenings.push(Happening::Resumed);
+        step.happenings.insert(0, Happening::Resumed);
         self.tidy_mutes();
     }
 

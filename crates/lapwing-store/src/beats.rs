@@ -7,6 +7,7 @@ use std::{net::IpAddr, time::Duration};
 use lapwing_core::{
     heartbeat::{Account, BeatStanding, Cause, Hindrance, Mark, Proof, Verdict},
     time::micros,
+    uptime::Interval,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,8 @@ pub(crate) struct BeatsRecord {
     heard: Option<StoredWall>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     started: Option<StoredWall>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    waived_us: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    waived_until: Option<StoredWall>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deaf: Vec<(StoredWall, StoredWall)>,
     /// Empty for plain ones.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     proof: String,
@@ -55,8 +54,7 @@ impl From<&BeatStanding> for BeatsRecord {
             last: it.last.map(Into::into),
             heard: it.heard.map(Into::into),
             started: it.started.map(Into::into),
-            waived_us: micros(it.waived),
-            waived_until: it.waived_until.map(Into::into),
+            deaf: it.deaf.iter().map(|span| (span.from.into(), span.to.into())).collect(),
             proof: match it.proof {
                 Proof::Plain => "",
                 Proof::Url => "url",
@@ -80,8 +78,15 @@ impl From<BeatsRecord> for BeatStanding {
             last: it.last.map(Into::into),
             heard: it.heard.map(Into::into),
             started: it.started.map(Into::into),
-            waived: Duration::from_micros(it.waived_us),
-            waived_until: it.waived_until.map(Into::into),
+            deaf: it
+                .deaf
+                .into_iter()
+                .map(|(from, to)| Interval {
+                    from: from.into(),
+                    to: to.into(),
+                })
+                .collect(),
+            lost: Duration::ZERO,
             // A word of a later version claims nothing here: the next beat tells.
             proof: match it.proof.as_str() {
                 "url" => Proof::Url,

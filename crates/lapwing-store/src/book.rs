@@ -270,6 +270,7 @@ mod tests {
         outage::End,
         outbox::Notice,
         state::State,
+        uptime::Interval,
     };
 
     use super::*;
@@ -454,8 +455,11 @@ mod tests {
             last: Some(Wall(5)),
             heard: Some(Wall(6)),
             started: Some(Wall(4)),
-            waived: Duration::from_secs(3),
-            waived_until: Some(Wall(4)),
+            deaf: vec![Interval {
+                from: Wall(1),
+                to: Wall(4),
+            }],
+            lost: Duration::ZERO,
             proof: Proof::Keyed,
             source: Some("2001:db8::7".parse().unwrap()),
             mark: Some(Mark {

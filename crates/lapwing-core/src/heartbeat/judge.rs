@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Beat, BeatRule, BeatStanding, Cause, Due, Signal, Verdict, Wait};
+use jiff::tz::TimeZone;
+
+use super::{Beat, BeatRule, BeatStanding, Cause, Due, Hindrance, Signal, Verdict, Wait};
 use crate::{
     judge::{Happening, Standing, Step},
     monitor::Policy,
@@ -11,10 +13,13 @@ use crate::{
     outage::{End, Outage},
     state::State,
     time::{Wall, short},
+    uptime::Interval,
 };
 
 /// A word of a boot that comes so long after the first beat still explains the silence before.
 const LATE_WORD: Duration = Duration::from_mins(5);
+/// A beat that comes up to so long before a cron time is that of this time.
+const EARLY: Duration = Duration::from_mins(1);
 /// A machine that was off for longer than this, beyond what a period leaves open, did not merely restart.
 const RESTART: Duration = Duration::from_mins(1);
 /// Longest part of a note that stands in a reason, in bytes.
@@ -27,6 +32,26 @@ impl BeatRule {
             Due::Every(period) => Some(period),
             Due::Cron(_) => None,
         }
+    }
+
+    /// When the beat after one at `last` is due.
+    fn after(&self, last: Wall, zone: &TimeZone) -> Option<Wall> {
+        let cron = match &self.due {
+            Due::Every(period) => return Some(last + *period),
+            Due::Cron(cron) => cron,
+        };
+        let next = cron.next(last, zone)?;
+        // A clock that is a moment ahead of ours reports before its time: that was the beat of this time.
+        let early = EARLY.min(self.wait() / 2);
+        if next.since(last) >= early {
+            return Some(next);
+        }
+        let second = cron.next(next, zone)?;
+        Some(if next.since(last) < second.since(next) / 2 {
+            second
+        } else {
+            next
+        })
     }
 
     fn wait(&self) -> Duration {
@@ -57,6 +82,9 @@ impl Beat {
 }
 
 impl BeatStanding {
+    /// Most times of deafness that are told apart.
+    pub const MOST_DEAF: usize = 32;
+
     /// When the next beat is due; None while none ever came, and while a job runs.
     pub fn due(&self, policy: &Policy) -> Option<Wall> {
         let rule = policy.beats.as_deref()?;
@@ -64,22 +92,32 @@ impl BeatStanding {
             return None;
         }
         let last = self.last?;
-        let due = match &rule.due {
-            Due::Every(period) => last + *period,
-            Due::Cron(cron) => cron.next(last, &policy.zone)?,
+        let due = rule.after(last, &policy.zone)?;
+        let moved = due + self.deaf_since(last);
+        // A beat that came while nobody listened was not missed: the one after it is waited for.
+        let missed = self.deaf.iter().find(|span| span.from <= due && due <= span.to);
+        let Some(span) = missed else { return Some(moved) };
+        let next = match rule.due {
+            Due::Every(period) => {
+                let passed = span.to.since(last).as_micros() / period.as_micros().max(1);
+                last + period * u32::try_from(passed + 1).unwrap_or(u32::MAX)
+            }
+            Due::Cron(_) => rule.after(span.to, &policy.zone)?,
         };
-        Some(due + self.waived)
+        Some(next.max(moved))
     }
 
     /// When its absence becomes an outage.
     fn deadline(&self, policy: &Policy) -> Option<Wall> {
         let rule = policy.beats.as_deref()?;
         if let Some(started) = self.started {
-            return Some(started + rule.wait() + self.waived);
+            return Some(started + rule.wait() + self.deaf_since(started));
         }
-        match rule.wait {
-            Wait::Grace(grace) => Some(self.due(policy)? + grace),
-            Wait::DownAfter(wait) => Some(self.last? + wait + self.waived),
+        let due = self.due(policy)?;
+        match (rule.wait, rule.period()) {
+            (Wait::Grace(grace), _) => Some(due + grace),
+            (Wait::DownAfter(wait), Some(period)) => Some(due + wait.saturating_sub(period)),
+            (Wait::DownAfter(wait), None) => Some(self.last? + wait + self.deaf_since(self.last?)),
         }
     }
 
@@ -89,35 +127,72 @@ impl BeatStanding {
         (due < deadline).then(|| due + deadline.since(due) / 2)
     }
 
-    /// Nothing was heard later than `now`: a clock that has been set back since would keep it for ever.
-    pub(crate) fn cap(&mut self, now: Wall) {
-        for time in [&mut self.last, &mut self.heard, &mut self.started] {
-            *time = time.map(|at| at.min(now));
-        }
+    /// How long we have been deaf since `from`.
+    pub fn deaf_since(&self, from: Wall) -> Duration {
+        self.deaf
+            .iter()
+            .map(|span| span.to.since(span.from.max(from)))
+            .sum()
     }
 
     /// Time in which we did not listen counts neither way: the deadline moves by it.
     pub(crate) fn waive(&mut self, from: Wall, to: Wall) {
         let since = self.started.max(self.last);
-        let from = [since, self.waived_until]
-            .into_iter()
-            .flatten()
-            .fold(from, Wall::max);
-        if since.is_some() && to > from {
-            self.waived += to.since(from);
-            self.waived_until = Some(to);
+        let Some(from) = since.map(|since| since.max(from)).filter(|from| *from < to) else {
+            return;
+        };
+        let mut span = Interval { from, to };
+        self.deaf.retain(|other| {
+            let touches = other.from <= span.to && span.from <= other.to;
+            if touches {
+                span.from = span.from.min(other.from);
+                span.to = span.to.max(other.to);
+            }
+            !touches
+        });
+        let at = self.deaf.partition_point(|other| other.from < span.from);
+        self.deaf.insert(at, span);
+        if self.deaf.len() > Self::MOST_DEAF {
+            self.deaf[0].to = self.deaf[1].to;
+            self.deaf.remove(1);
         }
+    }
+
+    /// Beats were lost on our side. That excuses a silence for a while, and not for ever: whoever can make us lose
+    /// datagrams must not keep a dead sensor up.
+    ///
+    /// Gives whether anything has changed.
+    pub(crate) fn excuse(&mut self, policy: &Policy, from: Wall, to: Wall) -> bool {
+        let Some(rule) = policy.beats.as_deref() else {
+            return false;
+        };
+        let most = 2 * (rule.wait() + rule.period().unwrap_or_default());
+        if self.lost >= most {
+            return false;
+        }
+        let deaf = |it: &Self| -> Duration { it.deaf.iter().map(|span| span.to.since(span.from)).sum() };
+        let before = deaf(self);
+        self.waive(from, to);
+        let more = deaf(self).saturating_sub(before);
+        self.lost += more;
+        !more.is_zero()
+    }
+
+    /// Nothing was heard later than `now`: a clock that has been set back since would keep it for ever.
+    pub(crate) fn cap(&mut self, now: Wall) {
+        for time in [&mut self.last, &mut self.heard, &mut self.started] {
+            *time = time.map(|at| at.min(now));
+        }
+        self.deaf.retain(|span| span.from < now);
     }
 
     /// The clock was set by so much. All times move, those of earlier runs too: what is left until the deadline stays.
     pub(crate) fn shift(&mut self, by: i64) {
-        for time in [
-            &mut self.last,
-            &mut self.heard,
-            &mut self.started,
-            &mut self.waived_until,
-        ] {
+        for time in [&mut self.last, &mut self.heard, &mut self.started] {
             *time = time.map(|at| at.shifted(by));
+        }
+        for span in &mut self.deaf {
+            (span.from, span.to) = (span.from.shifted(by), span.to.shifted(by));
         }
         if let Some((at, _)) = &mut self.account {
             *at = at.shifted(by);
@@ -136,8 +211,8 @@ impl BeatStanding {
     }
 
     fn count_from(&mut self, at: Wall) {
-        self.waived = Duration::ZERO;
-        self.waived_until = None;
+        self.deaf.clear();
+        self.lost = Duration::ZERO;
         self.heard = Some(at);
     }
 
@@ -155,16 +230,13 @@ impl BeatStanding {
         if self.stopped {
             return verdict(Cause::Stopped);
         }
-        // A process that has been running for longer than this was there, and not heard.
-        let unheard = 2 * rule.period().unwrap_or(RESTART);
+        let was_there = ran_unheard(silent, rule, beat);
         match beat.uptime {
-            Some(uptime) if uptime < silent => verdict(restarted(silent, uptime, rule)),
-            Some(_) if beat.account.is_some_and(|account| account.lost == 0) => verdict(Cause::Sensor),
-            Some(_) if beat.running.is_some_and(|ran| ran < silent && ran <= unheard) => {
-                verdict(Cause::Sensor)
-            }
+            Some(_) if sent_nothing(rule, beat) => verdict(Cause::Sensor),
+            Some(uptime) if uptime < silent && !was_there => verdict(restarted(silent, uptime, rule)),
+            Some(_) if !was_there && beat.running.is_some_and(|ran| ran < silent) => verdict(Cause::Sensor),
             Some(_) => verdict(match beat.account {
-                Some(account) if account.hindrance == super::Hindrance::NoRoute => Cause::Network,
+                Some(account) if account.hindrance == Hindrance::NoRoute => Cause::Network,
                 _ => Cause::Line,
             }),
             None if beat.signal == Signal::Boot => verdict(Cause::Restart),
@@ -187,23 +259,44 @@ impl BeatStanding {
         if !matches!(verdict.cause, Cause::Line | Cause::Restart) {
             return None;
         }
-        let cause = match beat.uptime {
+        let (cause, uptime) = match beat.uptime {
             Some(uptime) => {
                 let then = uptime.checked_sub(beat.at.since(ended)).unwrap_or_default();
                 if then >= verdict.silent {
                     return None;
                 }
-                restarted(verdict.silent, then, rule)
+                (restarted(verdict.silent, then, rule), Some(then))
             }
-            None => Cause::Restart,
+            None => (Cause::Restart, None),
         };
         recent.verdict = Some(Verdict {
             cause,
-            uptime: beat.uptime,
+            uptime,
             ..verdict
         });
         self.recent.take().map(|outage| *outage)
     }
+}
+
+/// True when the sender's process was there for much of a silence, and not heard: then it was the line, whatever else
+/// happened. A restart at the begin of the silence is not excused by a network that comes up late.
+fn ran_unheard(silent: Duration, rule: &BeatRule, beat: &Beat) -> bool {
+    let period = rule.period().unwrap_or_default();
+    let off = beat
+        .uptime
+        .map_or(Duration::ZERO, |uptime| silent.saturating_sub(uptime));
+    beat.running.is_some_and(|ran| {
+        let there = ran > 2 * period.max(RESTART / 2) && ran >= silent / 3;
+        there && (off.is_zero() || off > period + RESTART)
+    })
+}
+
+/// True when the sender, by its own account, hardly tried: it was stopped, or its machine suspended.
+fn sent_nothing(rule: &BeatRule, beat: &Beat) -> bool {
+    let (Some(period), Some(account)) = (rule.period(), beat.account) else {
+        return false;
+    };
+    period.saturating_mul(2 * account.lost.saturating_add(1)) < account.silent
 }
 
 /// A machine that has been up for `uptime` only, after a longer silence.
@@ -239,10 +332,13 @@ impl Standing {
         }
         beats.proof = beat.proof;
         beats.source = beat.source.or(beats.source);
-        beats.mark = beat.mark.or(beats.mark);
+        let overtaken = matches!((beats.mark, beat.mark), (Some(old), Some(new)) if old.boot == new.boot && old.seq > new.seq);
+        beats.mark = beat.mark.filter(|_| !overtaken).or(beats.mark);
         beats.uptime = beat.uptime.or(beats.uptime);
         beats.tells_boots |= beat.signal == Signal::Boot;
-        beats.stopped = beat.signal == Signal::Stop;
+        if !overtaken {
+            beats.stopped = beat.signal == Signal::Stop;
+        }
         if let Some(account) = beat.account {
             beats.account = Some((beat.at, account));
         }
@@ -287,8 +383,11 @@ impl Standing {
     }
 
     fn job_started(&mut self, beat: &Beat, beats: &mut BeatStanding, step: &mut Step) {
-        beats.started = Some(beat.at);
-        beats.count_from(beat.at);
+        // A job that begins again and again without an end does not put off the hour of truth.
+        if beats.started.is_none() {
+            beats.started = Some(beat.at);
+            beats.count_from(beat.at);
+        }
         // It came after all: what was late is under way.
         if self.state == State::Failing {
             self.failures = 0;
@@ -413,7 +512,8 @@ fn absence(beats: &BeatStanding, policy: &Policy, rule: &BeatRule, now: Wall) ->
     }
     let text = match (&rule.due, beats.last, beats.due(policy)) {
         (Due::Every(period), Some(last), _) => {
-            let missing = Duration::from_secs(now.since(last).saturating_sub(beats.waived).as_secs());
+            let missing =
+                Duration::from_secs(now.since(last).saturating_sub(beats.deaf_since(last)).as_secs());
             format!(
                 "no beat for {}, expected every {}",
                 short(missing),

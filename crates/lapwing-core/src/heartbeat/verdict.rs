@@ -71,6 +71,15 @@ impl Verdict {
             )
         };
         match (self.cause, self.uptime) {
+            (Cause::Line, Some(uptime)) if uptime < self.silent => {
+                let unheard = self.account.map_or(uptime, |account| account.silent);
+                format!(
+                    "line down for {} at least while the sensor ran{}; it had restarted, {} before it spoke",
+                    about(unheard),
+                    self.lost(),
+                    about(uptime)
+                )
+            }
             (Cause::Line, uptime) => {
                 let who = match (self.account, uptime) {
                     (Some(_), _) => "sensor kept running",
@@ -88,7 +97,11 @@ impl Verdict {
             (Cause::Power, Some(uptime)) => format!("power cut likely: {}", booted(uptime)),
             (Cause::Power, None) => "power cut likely".to_owned(),
             // It ran before and after, and tried nothing.
-            (Cause::Sensor, _) if self.account.is_some_and(|account| account.lost == 0) => {
+            (Cause::Sensor, _)
+                if self
+                    .account
+                    .is_some_and(|account| account.silent >= self.silent / 2) =>
+            {
                 "the sensor sent nothing: it was stopped, or its machine suspended".to_owned()
             }
             (Cause::Sensor, _) => "the sensor was not running, its machine was".to_owned(),

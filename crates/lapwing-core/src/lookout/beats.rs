@@ -3,6 +3,7 @@
 //! It must never let a sender be told of a beat that a crash could still undo.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
@@ -21,6 +22,8 @@ use crate::{
 
 /// Beats are made durable within this time, many of them at once.
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
+/// How long a beat may be under way from the listener to here.
+const IN_FLIGHT: Duration = Duration::from_secs(10);
 /// Deafness for longer than this is stored.
 const WORTH_STORING: Duration = Duration::from_secs(5);
 /// From the start of this program until it surely listens.
@@ -39,6 +42,10 @@ pub(super) struct Ear {
     pub(super) commit_at: Option<Mono>,
     adoption: Option<Adoption>,
     adopted: BTreeSet<IpAddr>,
+    /// When somebody outside was last heard.
+    outside: Option<Wall>,
+    /// When the clock was set last.
+    pub(super) stepped: Option<Mono>,
 }
 
 impl Ear {
@@ -87,6 +94,16 @@ impl Lookout {
         let Some(entry) = self.entries[slot as usize].as_mut().filter(|e| e.is_passive()) else {
             return;
         };
+        let mut beat = Cow::Borrowed(beat);
+        let in_doubt = self.ear.stepped.is_some_and(|at| now.mono.since(at) < IN_FLIGHT);
+        if beat.at > now.wall || (in_doubt && now.wall.since(beat.at) > IN_FLIGHT) {
+            // It was stamped on the clock before it was set.
+            beat.to_mut().at = now.wall;
+        }
+        let beat = &*beat;
+        if beat.source.is_some_and(|source| !source.is_loopback()) {
+            self.ear.outside = Some(beat.at);
+        }
         let observation = observation(&entry.standing, beat);
         let step = entry.standing.beat(&entry.series.monitor.policy, beat);
         entry.last = Some((beat.at, observation.took));
@@ -102,12 +119,23 @@ impl Lookout {
         self.arm(slot, now);
     }
 
+    /// True while silence proves nothing: our own line is down or seems to be, and nobody outside has been heard since.
+    pub(super) fn is_deafened(&self, now: Now) -> bool {
+        self.line
+            .quiet_since(now.wall)
+            .is_some_and(|since| self.ear.outside.is_none_or(|heard| heard < since))
+    }
+
     pub(super) fn stranger(&mut self, source: IpAddr, beat: &Beat, now: Now) {
         let Some(adoption) = &self.ear.adoption else {
             return;
         };
         let series = adopted_series(source, adoption);
         let key = Arc::clone(&series.key);
+        // A monitor that has this name has its own rules of who may speak for it.
+        if self.by_key.contains_key(&key) != self.ear.adopted.contains(&source) {
+            return;
+        }
         if !self.by_key.contains_key(&key) {
             if self.ear.adopted.len() >= MAX_ADOPTED {
                 return;
@@ -129,7 +157,9 @@ impl Lookout {
             let Some(beats) = &mut entry.standing.beats else {
                 continue;
             };
-            beats.waive(from, now.wall);
+            if !beats.excuse(&entry.series.monitor.policy, from, now.wall) {
+                continue;
+            }
             if now.wall.since(from) > WORTH_STORING {
                 self.ear.remember(slot as u32, now);
             }
@@ -137,9 +167,26 @@ impl Lookout {
         }
     }
 
+    /// Nobody listened from then to now.
+    pub(super) fn waive(&mut self, from: Wall, now: Now) {
+        for slot in 0..self.entries.len() {
+            let Some(entry) = self.entries[slot].as_mut().filter(|e| e.is_passive()) else {
+                continue;
+            };
+            if let Some(beats) = &mut entry.standing.beats {
+                beats.waive(from, now.wall);
+                self.ear.remember(slot as u32, now);
+                self.arm(slot as u32, now);
+            }
+        }
+    }
+
     /// Our own line was down from then to now: nobody could be heard, so nothing is known of them.
     pub(super) fn cut_off(&mut self, since: Wall, now: Now) {
-        self.deaf(since, now);
+        if self.ear.outside.is_some_and(|heard| heard > since) {
+            return;
+        }
+        self.waive(since, now);
         for entry in self.entries.iter().flatten().filter(|e| e.is_passive()) {
             let known = entry.standing.known_since.map(|known| known.max(since));
             if let Some(from) = known.filter(|from| *from < now.wall) {
@@ -163,13 +210,23 @@ impl Lookout {
             return;
         };
         let named: HashSet<Arc<str>> = plan.series.iter().map(|s| Arc::clone(&s.key)).collect();
-        let adopted = self
-            .ear
-            .adopted
-            .iter()
-            .map(|source| adopted_series(*source, adoption));
-        // A monitor that has the name by now goes first.
-        plan.series.extend(adopted.filter(|a| !named.contains(&a.key)));
+        for source in &self.ear.adopted {
+            let series = adopted_series(*source, adoption);
+            // A monitor that has the name by now takes its place.
+            if !named.contains(&series.key) {
+                plan.series.push(series);
+            }
+        }
+        self.ear.adopted.retain(|source| {
+            let kept = !named.contains(adopted_key(*source).as_str());
+            if !kept {
+                self.out.changes.push(Change::Adopted {
+                    source: *source,
+                    kept,
+                });
+            }
+            kept
+        });
     }
 
     /// Lets adopted sources go that have been silent for long: their place is for others.
@@ -223,7 +280,10 @@ fn observation(standing: &Standing, beat: &Beat) -> Observation {
         None => Outcome::Up,
     };
     let requests = match (before.and_then(|b| b.mark), beat.mark) {
-        (Some(old), Some(new)) if old.boot == new.boot && new.seq > old.seq => {
+        // What came while nobody listened was not lost on the way.
+        (Some(old), Some(new))
+            if old.boot == new.boot && new.seq > old.seq && before.is_some_and(|b| b.deaf.is_empty()) =>
+        {
             let sent = u32::try_from(new.seq - old.seq).unwrap_or(u32::MAX);
             Some(Requests { sent, lost: sent - 1 })
         }

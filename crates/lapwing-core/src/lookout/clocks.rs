@@ -45,6 +45,7 @@ impl Lookout {
             }
             self.arm(slot as u32, now);
         }
+        self.ear.stepped = Some(now.mono);
         self.line.shift(by);
         // The time before the step stays as it was told on the old clock; from here on the new one counts.
         let (started, until) = (self.watch.0, before.max(self.watch.0));
@@ -58,7 +59,7 @@ impl Lookout {
 
     /// Nobody watched between `from` and now: that time is unknown for every series.
     pub(super) fn slept(&mut self, from: Wall, now: Now) {
-        self.deaf(from, now);
+        self.waive(from, now);
         self.forget_running();
         let until = from.max(self.watch.0);
         self.out.changes.push(Change::Watch {

@@ -47,7 +47,7 @@ impl Lookout {
             let known_until = standing.seen.unwrap_or(standing.since);
             self.forget(series, &mut standing, known_until);
         }
-        self.recount();
+        self.recount(now);
     }
 
     /// An unchanged or edited series goes on: same standing, same place in the schedule.
@@ -124,7 +124,7 @@ impl Lookout {
         self.out.changes.push(Change::Forget { series });
     }
 
-    pub(super) fn recount(&mut self) {
+    pub(super) fn recount(&mut self, now: Now) {
         for entry in self.entries.iter_mut().flatten() {
             entry.blind = entry.tells_of_line() && entry.is_blind();
         }
@@ -136,5 +136,8 @@ impl Lookout {
             .count();
         let blind = self.entries.iter().flatten().filter(|e| e.blind).count();
         self.line.recount(network, blind);
+        if let Some(line) = self.line.forget(now.wall) {
+            self.tell_line(line, now);
+        }
     }
 }

@@ -117,9 +117,12 @@ impl Lookout {
             (true, true) | (false, false) => {}
         }
         entry.blind = blind;
-        let Some(line) = self.line.saw(at, cause) else {
-            return;
-        };
+        if let Some(line) = self.line.saw(at, cause) {
+            self.tell_line(line, now);
+        }
+    }
+
+    pub(super) fn tell_line(&mut self, line: Line, now: Now) {
         let mut event = match &line {
             Line::Offline { .. } => self.event(EventKind::Offline, None, now),
             Line::Online { .. } => self.event(EventKind::Online, None, now),

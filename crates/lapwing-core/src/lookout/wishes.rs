@@ -86,7 +86,7 @@ impl Lookout {
             self.apply(slot, step, now);
             self.arm(slot, now);
         }
-        self.recount();
+        self.recount(now);
         self.tell_after_commit(ticket);
     }
 }
