@@ -1,6 +1,6 @@
 //! The judge of beats: the same standing as that of a probed series, moved by beats and by their absence.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use jiff::tz::TimeZone;
 
@@ -75,7 +75,10 @@ impl Beat {
             .as_deref()
             .and_then(|note| note.lines().rev().find(|line| !line.trim().is_empty()));
         Some(match said {
-            Some(line) => Reason::new(code, format!("{text}: {}", clean(line.trim(), QUOTED))),
+            Some(line) => Reason::new(
+                code,
+                format!("{text}: {}", clean(&end_of(line.trim()), 2 * QUOTED)),
+            ),
             None => Reason::new(code, text),
         })
     }
@@ -493,6 +496,14 @@ impl Standing {
 const FAILED: &str = "heartbeat.failed";
 const EXIT: &str = "heartbeat.exit";
 
+/// The end of a long line: there it says what went wrong.
+fn end_of(line: &str) -> Cow<'_, str> {
+    match line.len().checked_sub(QUOTED) {
+        None | Some(0) => Cow::Borrowed(line),
+        Some(over) => Cow::Owned(format!("…{}", &line[line.ceil_char_boundary(over)..])),
+    }
+}
+
 /// Why the absence of a beat is one, at `now`.
 fn absence(beats: &BeatStanding, policy: &Policy, rule: &BeatRule, now: Wall) -> Reason {
     let at = |moment| clock(moment, now, &policy.zone);
@@ -524,4 +535,21 @@ fn absence(beats: &BeatStanding, policy: &Policy, rule: &BeatRule, now: Wall) ->
         _ => "no beat".to_owned(),
     };
     Reason::new("heartbeat.late", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_the_end_is_quoted() {
+        assert_eq!(end_of("short"), "short");
+        let long = format!("{}ä END", "a".repeat(500));
+        let end = end_of(&long);
+        assert!(
+            end.starts_with('…') && end.ends_with("ä END") && end.len() <= QUOTED + 4,
+            "{end}"
+        );
+        assert!(end_of(&"ä".repeat(300)).len() <= QUOTED + 4);
+    }
 }

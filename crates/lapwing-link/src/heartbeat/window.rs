@@ -11,6 +11,12 @@ use lapwing_wire::heartbeat::Beat;
 const PATIENCE_US: i64 = 90_000_000;
 /// How much slower than ours a sender's clock may run: 500 millionths.
 const DRIFT: u64 = 2_000;
+/// How far a session or a number may jump. Sessions are seconds since 1970, or one more than the last.
+const JUMP: u64 = 1 << 32;
+/// A session that has been silent for so many of its periods no longer keeps a former one out.
+const CLAIM: u32 = 3;
+/// But not before this time.
+const CLAIM_MIN: Duration = Duration::from_secs(10);
 
 /// What is known of a sensor's sequence.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +27,8 @@ pub(super) struct Window {
     /// When the sender's process seems to have started on our clock, by the beat that was fastest; and when that was
     /// last found.
     pace: Option<(i64, Mono)>,
+    /// Between the newest two beats of the session.
+    gap: Duration,
 }
 
 /// When a beat arrived, on both clocks.
@@ -50,12 +58,17 @@ impl Window {
             mark,
             heard: u64::MAX,
             pace: None,
+            gap: Duration::ZERO,
         }
     }
 
     pub(super) fn place(&self, beat: &Beat, arrival: Arrival) -> Place {
         let known = self.mark;
+        let seconds = (arrival.wall.0 / 1_000_000).max(0).cast_unsigned();
         if beat.boot > known.boot {
+            if beat.boot > known.boot.max(seconds).saturating_add(JUMP) || beat.seq > JUMP {
+                return Place::Stale(known.boot);
+            }
             let same = beat.instance == known.instance || known == Mark::default();
             return Place::New(Mark {
                 boot: beat.boot,
@@ -65,13 +78,14 @@ impl Window {
             });
         }
         if beat.instance != known.instance {
-            return if beat.instance == known.former {
+            return if beat.instance == known.former && self.is_claimed(arrival) {
                 Place::Superseded
             } else {
                 Place::Stale(known.boot)
             };
         }
-        if beat.boot < known.boot || self.was_heard(beat.seq) {
+        let jumps = beat.seq > known.seq.saturating_add(JUMP);
+        if beat.boot < known.boot || jumps || self.was_heard(beat.seq) {
             return Place::Replayed;
         }
         if self.is_delayed(beat, arrival) {
@@ -88,14 +102,30 @@ impl Window {
         let started = started(beat, arrival);
         if mark.boot > self.mark.boot {
             self.heard = 1;
+            self.gap = Duration::ZERO;
             self.pace = Some((started, arrival.mono));
         } else {
             let ahead = mark.seq - self.mark.seq;
+            if let Some((_, before)) = self.pace {
+                self.gap = arrival.mono.since(before);
+            }
             self.heard = shifted(self.heard, ahead) | bit(mark.seq - beat.seq);
             let usual = self.usual(arrival).map_or(started, |usual| usual.min(started));
             self.pace = Some((usual, arrival.mono));
         }
         self.mark = mark;
+    }
+
+    /// True while the newest session seems to be alive: two senders with one name must not take turns.
+    fn is_claimed(&self, arrival: Arrival) -> bool {
+        self.pace.is_some_and(|(_, heard)| {
+            let gap = if self.gap.is_zero() {
+                CLAIM_MIN * CLAIM
+            } else {
+                self.gap
+            };
+            arrival.mono.since(heard) <= (gap * CLAIM).max(CLAIM_MIN)
+        })
     }
 
     fn was_heard(&self, seq: u64) -> bool {
@@ -231,12 +261,8 @@ mod tests {
         assert_eq!(window.mark.seq, 200);
         assert_eq!(
             hear(&mut window, A.beat(u64::MAX, 300, 0)),
-            Place::New(Mark {
-                boot: 100,
-                seq: u64::MAX,
-                instance: 0xa,
-                former: 0
-            })
+            Place::Replayed,
+            "nobody counts that far"
         );
     }
 
@@ -284,6 +310,17 @@ mod tests {
             hear(&mut window, equal.beat(7, 0, 0)),
             Place::Stale(101),
             "the same number, another process"
+        );
+        assert!(is_new(hear(&mut window, b.beat(2, 30, 0))));
+        assert_eq!(
+            hear(&mut window, A.beat(11, 110, 0)),
+            Place::Superseded,
+            "three periods of silence"
+        );
+        assert_eq!(
+            hear(&mut window, A.beat(12, 130, 0)),
+            Place::Stale(101),
+            "a session that ended keeps nobody out"
         );
     }
 
@@ -429,7 +466,11 @@ mod tests {
             beat.time = i64::MIN;
             hear(&mut window, (beat, arrival));
         }
-        assert_eq!(window.mark.boot, u64::MAX);
+        assert_eq!(
+            window.mark,
+            Mark::default(),
+            "a key holder shuts nobody out by a number"
+        );
     }
 
     #[test]
