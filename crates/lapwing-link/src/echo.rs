@@ -3,7 +3,7 @@
 //! Invariant: a datagram is answered with at most its own length, and a reply is never answered. Sources are limited
 //! each and together; the tables that this needs are bounded.
 
-pub(crate) mod limit;
+mod sessions;
 mod tcp;
 mod udp;
 
@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-pub use self::limit::Limits;
 use lapwing_core::time::Clock;
 use tokio::net::TcpListener;
 

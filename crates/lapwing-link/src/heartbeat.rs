@@ -4,6 +4,7 @@
 //! carries a valid MAC, with as many bytes, and never allocates for a sender before that is checked.
 
 mod counters;
+mod deafness;
 mod desk;
 mod roster;
 mod socket;
@@ -35,6 +36,7 @@ use nix::{
 
 use self::{
     counters::Notebook,
+    deafness::Deafness,
     desk::{Desk, Refused},
     socket::{Batch, Datagram, HeartbeatSocket, Route},
 };
@@ -44,8 +46,9 @@ pub use self::{
     socket::RECEIVE_BUFFER,
 };
 
-/// Between two words about beats that were lost on our side.
-const DEAF_EVERY: Duration = Duration::from_millis(250);
+/// A quiet socket is looked at so often. A buffer that was empty then has filled later: so far back, and no further, we
+/// may have been deaf when the system says that it dropped something. Only a halt of ours makes it longer.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After an error of the socket that is not about one datagram.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -181,14 +184,15 @@ impl HeartbeatServer {
         let listening = Listening {
             replier: self.replier,
             rosters,
-            desk: Desk::new(known),
+            desk: Desk::new(known, now.mono),
             clock,
             ear,
             stop: Arc::clone(&stop),
             notebook: Notebook::default(),
-            deafness: Deafness::default(),
+            deafness: Deafness::new(),
             dropped: 0,
             last: now.wall,
+            empty: now.wall,
         };
         let thread = std::thread::Builder::new()
             .name("heartbeats".to_owned())
@@ -249,6 +253,8 @@ struct Listening {
     dropped: u32,
     /// When the last datagram arrived.
     last: Wall,
+    /// When no datagram was waiting.
+    empty: Wall,
 }
 
 impl Listening {
@@ -257,7 +263,10 @@ impl Listening {
         while !self.stop.asked.load(Ordering::Relaxed) {
             match self.hear(&mut batch) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait(true),
+                Err(Errno::EAGAIN) => {
+                    self.empty = self.clock.now().wall;
+                    self.wait(true);
+                }
                 Err(_) => self.wait(false),
             }
             self.tell_due();
@@ -288,7 +297,7 @@ impl Listening {
             return;
         }
         self.dropped = dropped;
-        self.deafness.since(self.last);
+        self.deafness.dropped(self.last.max(self.empty));
         let note = Note {
             why: Refusal::KernelDropped,
             count: u64::from(missed),
@@ -339,44 +348,21 @@ impl Listening {
     fn wait(&self, for_datagrams: bool) {
         let due = [self.deafness.next(), self.notebook.next()];
         let due = due.into_iter().flatten().min();
-        let mut timeout = due.map(|at| at.since(self.clock.mono()) + Duration::from_millis(1));
+        let mut timeout = due.map_or(LOOK_EVERY, |at| {
+            LOOK_EVERY.min(at.since(self.clock.mono()) + Duration::from_millis(1))
+        });
         let readable = PollFlags::POLLIN;
         let mut watched = vec![PollFd::new(self.stop.wake.as_fd(), readable)];
         if for_datagrams {
             watched.push(PollFd::new(self.replier.socket.as_fd(), readable));
         } else {
-            timeout = Some(PAUSE);
+            timeout = PAUSE;
         }
-        let timeout = timeout.and_then(|timeout| PollTimeout::try_from(timeout).ok());
         // An interrupted wait is a short one.
-        let _ = poll(&mut watched, timeout.unwrap_or(PollTimeout::NONE));
-    }
-}
-
-/// Beats lost on our side that have not been told yet.
-#[derive(Default)]
-struct Deafness {
-    since: Option<Wall>,
-    /// When it may be told again.
-    next: Mono,
-}
-
-impl Deafness {
-    fn since(&mut self, from: Wall) {
-        self.since = Some(self.since.map_or(from, |since| since.min(from)));
-    }
-
-    fn next(&self) -> Option<Mono> {
-        self.since.map(|_| self.next)
-    }
-
-    fn due(&mut self, now: Mono) -> Option<Wall> {
-        if now < self.next {
-            return None;
-        }
-        let since = self.since.take()?;
-        self.next = now + DEAF_EVERY;
-        Some(since)
+        let _ = poll(
+            &mut watched,
+            PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX),
+        );
     }
 }
 

@@ -5,4 +5,5 @@
 
 pub mod echo;
 pub mod heartbeat;
+pub mod limit;
 pub mod sensor;

@@ -150,6 +150,52 @@ async fn datagrams_come_back() {
 }
 
 #[tokio::test]
+async fn a_burst_comes_back_datagram_by_datagram() {
+    for listen in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        // What has come before it is served is answered at once: as one, where datagrams are of the same length.
+        let server = EchoServer::bind(EchoSettings::new(listen.parse().unwrap()), Machine::clock()).unwrap();
+        let (mut address, counters) = (server.address(), server.counters());
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::new(127, 9, 8, 7).into());
+        }
+        let lengths: Vec<usize> = [vec![64; 40], vec![1232; 3], vec![2000; 3], vec![64]].concat();
+        let clients = [client(address).await, client(address).await];
+        for (seq, len) in lengths.iter().enumerate() {
+            clients[0].send(&request(seq as u32, *len)).await.unwrap();
+        }
+        for seq in 0..10 {
+            clients[1].send(&request(seq, 64)).await.unwrap();
+        }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(server.serve(async move {
+            let _ = stopped.await;
+        }));
+        let server = Running {
+            address,
+            counters,
+            stop,
+            task,
+        };
+        for (client, lengths) in [(&clients[0], &lengths[..]), (&clients[1], &[64; 10])] {
+            let mut buffer = vec![0; 65_536];
+            for (seq, len) in lengths.iter().enumerate() {
+                let got = timeout(LONG, client.recv(&mut buffer))
+                    .await
+                    .expect("an answer")
+                    .unwrap();
+                assert_eq!(got, *len, "{listen} {seq}");
+                let Ok(Datagram::Reply(echoed, stamp)) = Datagram::parse(&buffer[..got]) else {
+                    panic!("{listen} {seq}")
+                };
+                assert_eq!((echoed.seq, stamp.received), (seq as u32, seq as u32 + 1));
+            }
+        }
+        server.wait_counted(&[("answered", 57), ("send_errors", 0)]).await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn answers_come_from_the_address_that_was_asked() {
     let server = start("0.0.0.0:0", |_| {});
     for asked in ["127.0.0.1", "127.5.6.7"] {

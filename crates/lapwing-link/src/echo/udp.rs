@@ -17,21 +17,25 @@ use nix::{
     libc,
     sys::socket::{
         AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrLike,
-        SockaddrStorage, recvmmsg, sendmmsg, sendmsg, setsockopt, sockopt,
+        SockaddrStorage, recvmmsg, sendmsg, setsockopt, sockopt,
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{
-    EchoCounters, EchoSettings, Plain, count,
-    limit::{Limits, Sessions},
-};
+use super::{EchoCounters, EchoSettings, Plain, count, sessions::Sessions};
+use crate::limit::Limits;
 
 /// Datagrams read with one call.
 const BATCH: usize = 64;
 /// Room for the longest datagram (65,535 bytes), and a little more: rooms of a power of two would all share the same
 /// few lines of the processor's cache.
 const ROOM: usize = 65_536 + 256;
+/// Longest datagram, and so the most that is sent with one call (RFC 768, RFC 791).
+const LONGEST: usize = 65_507;
+/// Most segments of one call that every Linux takes (UDP_MAX_SEGMENTS).
+const SEGMENTS: usize = 64;
+/// Longest datagram that is sent as a segment: it fits every link (RFC 8200, section 5).
+const SEGMENT: usize = 1280 - 40 - 8;
 const BUFFER: usize = 4 << 20;
 /// How long the thread may sleep when the word that it shall end does not wake it.
 const SLEEP: Duration = Duration::from_secs(1);
@@ -51,7 +55,10 @@ impl Door {
             Type::DGRAM.cloexec(),
             Some(Protocol::UDP),
         )?;
-        socket.set_recv_buffer_size(BUFFER)?;
+        // More than the system's limit (net.core.rmem_max) is for those with CAP_NET_ADMIN.
+        if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+            socket.set_recv_buffer_size(BUFFER)?;
+        }
         socket.set_send_buffer_size(BUFFER)?;
         socket.set_read_timeout(Some(SLEEP))?;
         if address.is_ipv6() {
@@ -91,6 +98,7 @@ pub(super) fn serve(
     let mut desk = Desk::new(port, settings);
     let mut memory = vec![0; BATCH * ROOM];
     let mut headers = headers();
+    let mut sender = Sender { in_segments: true };
     loop {
         let received = receive(door, &mut memory, &mut headers);
         if door.is_closed() {
@@ -117,9 +125,15 @@ pub(super) fn serve(
                 Err(refused) => count(refused.counter(counters)),
             }
         }
-        let spent = send_all(&door.socket, &answers, &arrived, &mut headers, counters);
-        // A header that came back short of its destination would stay short: recvmmsg(2) takes the length from it.
-        if spent || arrived.iter().any(|arrived| arrived.to.is_none()) {
+        for row in answers.chunk_by(belong_together) {
+            let sent = sender.send(&door.socket, row);
+            counters.answered.fetch_add(sent as u64, Ordering::Relaxed);
+            // What does not fit the send buffer is a lost datagram.
+            let failed = row.len() - sent;
+            counters.send_errors.fetch_add(failed as u64, Ordering::Relaxed);
+        }
+        if arrived.iter().any(|arrived| arrived.to.is_none()) {
+            // A header that came back short of its destination stays short: recvmmsg(2) takes the length from it.
             headers = self::headers();
         }
     }
@@ -289,63 +303,60 @@ fn source(peer: &SockaddrStorage) -> Option<SocketAddr> {
 /// An answer: to whom, and what.
 type Answer<'a> = (&'a Arrived, &'a [u8]);
 
-/// Sends all answers, those in a row from the same address with one call. True when that took the headers, which then
-/// point to what is gone.
-fn send_all(
-    socket: &Socket,
-    answers: &[Answer<'_>],
-    arrived: &[Arrived],
-    headers: &mut MultiHeaders<SockaddrStorage>,
-    counters: &EchoCounters,
-) -> bool {
-    // A header holds as much control data as came with it.
-    let whole = arrived.iter().all(|arrived| arrived.to.is_some());
-    let mut spent = false;
-    for row in answers.chunk_by(|(a, _), (b, _)| (a.to, a.interface) == (b.to, b.interface)) {
-        let sent = if whole && row.len() > 1 {
-            spent = true;
-            send_row(socket, row, headers)
-        } else {
-            row.iter()
-                .filter(|answer| send_one(socket, answer).is_ok())
-                .count()
-        };
-        counters.answered.fetch_add(sent as u64, Ordering::Relaxed);
-        // What does not fit the send buffer is a lost datagram.
-        let failed = row.len() - sent;
-        counters.send_errors.fetch_add(failed as u64, Ordering::Relaxed);
-    }
-    spent
+/// Whether two answers go the same way and have the same length.
+fn belong_together((a, a_bytes): &Answer<'_>, (b, b_bytes): &Answer<'_>) -> bool {
+    (a.from, a.to, a.interface) == (b.from, b.to, b.interface) && a_bytes.len() == b_bytes.len()
 }
 
-fn send_one(socket: &Socket, (arrived, bytes): &Answer<'_>) -> Result<usize, Errno> {
-    let (slices, way) = ([IoSlice::new(bytes)], Way::of(arrived));
-    let (flags, peer) = (MsgFlags::MSG_DONTWAIT, Some(&arrived.peer));
-    sendmsg(socket.as_raw_fd(), &slices, way.control().as_slice(), flags, peer)
+struct Sender {
+    /// Whether the kernel cuts one buffer into many datagrams (UDP_SEGMENT in udp(7)): most of the cost of a datagram
+    /// is its way through the kernel, and so it is paid once for many.
+    in_segments: bool,
 }
 
-/// Sends answers that leave from the same address. Gives how many left.
-fn send_row(socket: &Socket, row: &[Answer<'_>], headers: &mut MultiHeaders<SockaddrStorage>) -> usize {
-    let slices: Vec<[IoSlice<'_>; 1]> = row.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
-    let peers: Vec<_> = row.iter().map(|(arrived, _)| Some(arrived.peer)).collect();
-    let way = Way::of(row[0].0);
-    let control = way.control();
-    let (mut done, mut sent) = (0, 0);
-    while done < row.len() {
-        let left = sendmmsg(
-            socket.as_raw_fd(),
-            headers,
-            &slices[done..],
-            &peers[done..],
-            control.as_slice(),
-            MsgFlags::MSG_DONTWAIT,
-        );
-        let count = left.map_or(0, Iterator::count);
-        sent += count;
-        // It stops at the first that cannot be sent, and that one is given up.
-        done += count + 1;
+impl Sender {
+    /// Sends answers that belong together. Gives how many left.
+    fn send(&mut self, socket: &Socket, row: &[Answer<'_>]) -> usize {
+        let len = row[0].1.len();
+        let mut sent = 0;
+        for part in row.chunks((LONGEST / len.max(1)).clamp(1, SEGMENTS)) {
+            sent += if self.send_in_segments(socket, part) {
+                part.len()
+            } else {
+                part.iter()
+                    .filter(|(to, bytes)| send(socket, to, &[IoSlice::new(bytes)], None).is_ok())
+                    .count()
+            };
+        }
+        sent
     }
-    sent
+
+    fn send_in_segments(&mut self, socket: &Socket, part: &[Answer<'_>]) -> bool {
+        let (to, bytes) = part[0];
+        if !self.in_segments || part.len() == 1 || !(1..=SEGMENT).contains(&bytes.len()) {
+            return false;
+        }
+        let slices: Vec<_> = part.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
+        let sent = send(socket, to, &slices, Some(bytes.len() as u16));
+        if let Err(Errno::EINVAL | Errno::EIO | Errno::ENOPROTOOPT) = sent {
+            // This kernel or this link cannot.
+            self.in_segments = false;
+        }
+        sent.is_ok()
+    }
+}
+
+/// Sends one datagram, or as many as there are segments of that length in `slices`.
+fn send(socket: &Socket, to: &Arrived, slices: &[IoSlice<'_>], segment: Option<u16>) -> Result<usize, Errno> {
+    let way = Way::of(to);
+    let (fd, flags, peer) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT, Some(&to.peer));
+    match (
+        way.control(),
+        segment.as_ref().map(ControlMessage::UdpGsoSegments),
+    ) {
+        (Some(way), Some(segment)) => sendmsg(fd, slices, &[way, segment], flags, peer),
+        (way, segment) => sendmsg(fd, slices, way.or(segment).as_slice(), flags, peer),
+    }
 }
 
 /// The address that an answer leaves from, for the kernel.

@@ -38,10 +38,10 @@ pub enum Refusal {
     Superseded,
     /// Plain, from a source that belongs to no monitor.
     UnknownSource,
-    /// Plain, and too many of its source or in all.
+    /// Keyed and new, and too many of its sensor.
+    TooOften,
+    /// Plain, and too many of its source, of new sources, or in all.
     Limited,
-    /// Plain, from a new source, when as many as allowed were adopted.
-    AdoptedFull,
     /// The queue behind the listener was full.
     QueueFull,
     /// Dropped by the system because the socket's buffer was full; never seen.
@@ -61,8 +61,8 @@ impl Refusal {
         Self::Stale,
         Self::Superseded,
         Self::UnknownSource,
+        Self::TooOften,
         Self::Limited,
-        Self::AdoptedFull,
         Self::QueueFull,
         Self::KernelDropped,
     ];
@@ -81,8 +81,8 @@ impl Refusal {
             Self::Stale => "stale",
             Self::Superseded => "superseded",
             Self::UnknownSource => "unknown_source",
+            Self::TooOften => "too_often",
             Self::Limited => "limited",
-            Self::AdoptedFull => "adopted_full",
             Self::QueueFull => "queue_full",
             Self::KernelDropped => "kernel_dropped",
         }
@@ -102,8 +102,8 @@ impl Refusal {
             Self::Stale => "of an older session than one heard before",
             Self::Superseded => "two sensors use the same id, this is the older one",
             Self::UnknownSource => "plain, from a source that no monitor names",
+            Self::TooOften => "more than a sensor needs to send",
             Self::Limited => "plain, and too many",
-            Self::AdoptedFull => "plain, and no more sources are adopted",
             Self::QueueFull => "more beats than could be handled",
             Self::KernelDropped => "dropped by the system because the receive buffer was full",
         }

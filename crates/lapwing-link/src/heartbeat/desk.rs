@@ -2,17 +2,12 @@
 //!
 //! Nothing a sender chose is kept, and no memory taken for it, before its proof is checked.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use lapwing_core::{
     heartbeat::{Account, Beat, Hindrance, Mark, Proof, Signal},
     monitor::MAX_ADOPTED,
-    time::Now,
+    time::{Mono, Now},
 };
 use lapwing_wire::heartbeat::{self as wire, Answer, Kind, LEN, Plain, Reply, SensorId};
 
@@ -23,8 +18,14 @@ use super::{
     socket::Datagram,
     window::{Arrival, Place, Window, arrival},
 };
-use crate::echo::Limits;
+use crate::limit::{Bounded, Bucket, Limits, Rate};
 
+/// Keyed beats of one sensor: more than one needs that sends a beat a second and repeats those that were lost.
+const KEYED: Rate = Rate::of(5, 20);
+/// Plain beats of sources that belong to no monitor and were not heard lately, all together.
+const NEWCOMERS: Rate = Rate::of(20, 20);
+/// How long a source without a monitor is no newcomer, when others need its place.
+const LATELY: Duration = Duration::from_secs(86_400);
 /// Plain beats each second, of one source (an IPv4 address or an IPv6 /64) and in all.
 const PLAIN: (u32, u32) = (10, 10_000);
 /// Replies each second to beats that do not count, to one source and in all.
@@ -36,10 +37,49 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub(super) struct Desk {
     /// Marks of sensors that were not heard yet since the start.
     marks: HashMap<Arc<str>, Mark>,
-    windows: HashMap<SensorId, Window>,
-    adopted: HashSet<IpAddr>,
+    sensors: HashMap<SensorId, Sequence>,
+    strangers: Strangers,
     plain: Limits,
     replies: Limits,
+}
+
+/// The beats of one sensor.
+struct Sequence {
+    window: Window,
+    rate: Bucket,
+}
+
+/// Sources that belong to no monitor. Which of them are adopted is not decided here: no more than a bounded number of
+/// new ones gets as far as that.
+struct Strangers {
+    lately: Bounded<IpAddr, Mono>,
+    newcomers: Bucket,
+}
+
+impl Strangers {
+    fn new(adopted: Vec<IpAddr>, now: Mono) -> Self {
+        let mut lately = Bounded::new(MAX_ADOPTED);
+        for source in adopted {
+            lately.get(source.to_canonical(), now, || now, |_| true);
+        }
+        Self {
+            lately,
+            newcomers: Bucket::default(),
+        }
+    }
+
+    fn allow(&mut self, source: IpAddr, now: Mono) -> bool {
+        if let Some(heard) = self.lately.known(&source) {
+            *heard = now;
+            return true;
+        }
+        let may = self.newcomers.take(now, NEWCOMERS);
+        if may {
+            let needed = |heard: &Mono| now.since(*heard) < LATELY;
+            self.lately.get(source, now, || now, needed);
+        }
+        may
+    }
 }
 
 /// Why a datagram is no beat that counts, of which sensor it claims to be, and what its sender is told.
@@ -61,12 +101,11 @@ impl From<Refusal> for Refused {
 }
 
 impl Desk {
-    pub(super) fn new(known: Known) -> Self {
-        let canonical = |source: IpAddr| source.to_canonical();
+    pub(super) fn new(known: Known, now: Mono) -> Self {
         Self {
             marks: known.marks,
-            windows: HashMap::new(),
-            adopted: known.adopted.into_iter().map(canonical).collect(),
+            sensors: HashMap::new(),
+            strangers: Strangers::new(known.adopted, now),
             plain: Limits::new(PLAIN.0, PLAIN.1),
             replies: Limits::new(REPLIES.0, REPLIES.1),
         }
@@ -114,9 +153,12 @@ impl Desk {
         let beat = wire::Beat::parse(bytes).map_err(|_| refused(Refusal::Malformed))?;
 
         let marks = &mut self.marks;
-        let window = self.windows.entry(id).or_insert_with(|| {
+        let Sequence { window, rate } = self.sensors.entry(id).or_insert_with(|| {
             let stored = marks.remove(&sensor.series);
-            stored.map_or_else(Window::default, Window::resume)
+            Sequence {
+                window: stored.map_or_else(Window::default, Window::resume),
+                rate: Bucket::default(),
+            }
         });
         let arrival = arrival(datagram.stamp, now);
         let reply = |answer| {
@@ -130,6 +172,8 @@ impl Desk {
             .write(&id, key)
         };
         let (why, answer) = match window.place(&beat, arrival) {
+            // By its arrival: what had to wait for us did not come all at once.
+            Place::New(_) if !rate.take(arrival.mono, KEYED) => return Err(refused(Refusal::TooOften)),
             Place::New(mark) => {
                 let heard = HeardBeat {
                     to: To::Series(Arc::clone(&sensor.series)),
@@ -165,30 +209,19 @@ impl Desk {
         let source = datagram.from.ip();
         let series = roster.by_source(source);
         if series.is_none() && !roster.adopts() {
-            self.adopted.clear();
             return Err(Refusal::UnknownSource);
         }
-        let to = match series {
-            Some(series) => To::Series(Arc::clone(series)),
-            None if self.adopted.len() < MAX_ADOPTED || self.adopted.contains(&source) => {
-                To::Stranger(source)
-            }
-            None => return Err(Refusal::AdoptedFull),
-        };
-        if !self.plain.allow(source, now.mono) {
+        let mut may = || series.is_some() || self.strangers.allow(source, now.mono);
+        if !self.plain.allow(source, now.mono) || !may() {
             return Err(Refusal::Limited);
         }
-        let stranger = series.is_none();
         let heard = HeardBeat {
-            to,
+            to: series.map_or(To::Stranger(source), |series| To::Series(Arc::clone(series))),
             beat: plain(word, datagram, arrival(datagram.stamp, now)),
             reply: None,
         };
         if !ear.beat(heard) {
             return Err(Refusal::QueueFull);
-        }
-        if stranger {
-            self.adopted.insert(source);
         }
         Ok(())
     }

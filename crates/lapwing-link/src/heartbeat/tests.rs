@@ -2,17 +2,22 @@
 
 use std::{
     net::{Ipv4Addr, UdpSocket},
+    process::Command,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
 };
 
 use lapwing_core::{
     heartbeat::{Account, Hindrance, Proof, Signal},
-    monitor::MAX_ADOPTED,
     secret::Secret,
     time::Now,
 };
 use lapwing_wire::heartbeat::{self as wire, Answer, Kind, Reply, SensorId};
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    libc,
+    sched::{CloneFlags, unshare},
+    time::{ClockId, clock_gettime},
+};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::*;
 
@@ -466,10 +471,14 @@ fn old_sessions_are_told_so() {
         client.send(&signed(&sent)).unwrap();
         (post.next(), sent)
     };
-    for (boot, instance, why, answer) in [
-        (100, 7, Refusal::Stale, Answer::Stale { newest: 500 }),
-        (499, 2, Refusal::Superseded, Answer::Superseded),
-    ] {
+    let stale = (100, 7, Refusal::Stale, Answer::Stale { newest: 500 });
+    // The session that replaced this one is alive only once it is heard, and then it keeps the former one out.
+    let superseded = (500, 1, Refusal::Superseded, Answer::Superseded);
+    for (boot, instance, why, answer) in [stale, superseded] {
+        if why == Refusal::Superseded {
+            let (told, _) = send(501, 9, 1);
+            assert!(matches!(told, Told::Beat(_)), "{told:?}");
+        }
         let (told, sent) = send(boot, instance, 5);
         assert!(matches!(told, Told::Note(note) if note.why == why), "{told:?}");
         let expected = Reply {
@@ -488,17 +497,17 @@ fn old_sessions_are_told_so() {
             expected
         );
     }
-    let (told, _) = send(500, 1, 70);
+    let (told, _) = send(501, 9, 1);
     assert!(matches!(told, Told::Note(note) if note.why == Refusal::Replayed));
-    let (told, _) = send(501, 7, 1);
+    let (told, _) = send(502, 7, 1);
     let Told::Beat(heard) = told else {
         panic!("{told:?}")
     };
     let mark = Mark {
-        boot: 501,
+        boot: 502,
         seq: 1,
         instance: 7,
-        former: 1,
+        former: 9,
     };
     assert_eq!(heard.beat.mark, Some(mark));
 }
@@ -561,16 +570,11 @@ fn a_full_queue_forgets_the_beat_and_says_so() {
 }
 
 #[test]
-fn plain_sources_are_known_limited_and_adopted() {
+fn plain_sources_are_known_and_limited() {
     let mut strict = Roster::default();
     strict
         .plain("127.0.0.1/32".parse().unwrap(), "one".into())
         .unwrap();
-    let adopted = (0..MAX_ADOPTED as u32).map(|n| IpAddr::V4(Ipv4Addr::from(0x7f00_0002 + n)));
-    let known = Known {
-        marks: HashMap::new(),
-        adopted: adopted.collect(),
-    };
     let post = start("127.0.0.1:0", strict, Known::default());
     let of = |host: &str| {
         let socket = UdpSocket::bind((host, 0)).unwrap();
@@ -588,52 +592,70 @@ fn plain_sources_are_known_limited_and_adopted() {
     let heard = post.counted("plain_beats");
     assert!((10..300).contains(&heard), "{heard}");
     assert_eq!(post.counters.refused(Refusal::Limited), 300 - heard);
-
-    let mut open = Roster::default();
-    open.adopt(true);
-    let post = start("127.0.0.1:0", open, known);
-    let send = |host: &str| {
-        let socket = UdpSocket::bind((host, 0)).unwrap();
-        socket.send_to(b"BOOT5", post.address).unwrap();
-        post.next()
-    };
-    assert!(matches!(send("127.0.0.1"), Told::Note(note) if note.why == Refusal::AdoptedFull));
-    let Told::Beat(heard) = send("127.0.0.2") else {
-        panic!("adopted before")
-    };
-    assert_eq!(heard.to, To::Stranger(Ipv4Addr::new(127, 0, 0, 2).into()));
 }
 
 #[test]
-fn strangers_are_counted_up_to_the_most_that_are_adopted() {
+fn newcomers_are_let_in_at_a_limited_rate_and_others_at_once() {
+    const NEW: u64 = 200;
     let mut open = Roster::default();
     open.adopt(true);
+    let old = Ipv4Addr::new(127, 0, 0, 2);
     let known = Known {
         marks: HashMap::new(),
-        adopted: (0..MAX_ADOPTED as u32 - 1)
-            .map(|n| IpAddr::V4(Ipv4Addr::from(0x7f00_0100 + n)))
-            .collect(),
+        adopted: vec![old.to_ipv6_mapped().into()],
     };
     let post = start("127.0.0.1:0", open, known);
-    let send = |host: &str| {
+    let send = |host: Ipv4Addr| {
         let socket = UdpSocket::bind((host, 0)).unwrap();
         socket.send_to(b"PING", post.address).unwrap();
     };
-    post.full.store(true, Ordering::SeqCst);
-    send("127.0.0.1");
-    assert_eq!(post.note().why, Refusal::QueueFull);
-    assert!(matches!(post.next(), Told::Deaf(_)));
-    post.full.store(false, Ordering::SeqCst);
-    for _ in 0..2 {
-        send("127.0.0.2");
-        assert_eq!(post.beat().to, To::Stranger(Ipv4Addr::new(127, 0, 0, 2).into()));
+    let told = || loop {
+        match post.next() {
+            Told::Beat(heard) => break heard.to,
+            Told::Note(note) => assert_eq!(note.why, Refusal::Limited),
+            Told::Deaf(from) => panic!("deaf since {from:?}"),
+        }
+    };
+    let new = |n| Ipv4Addr::new(127, 0, 1, n);
+    (0..NEW as u8).for_each(|n| send(new(n)));
+    wait_for(|| post.counted("received") == NEW && post.sums_up());
+    let heard = post.counted("plain_beats");
+    assert!((20..NEW).contains(&heard), "{heard}");
+    assert_eq!(post.counters.refused(Refusal::Limited), NEW - heard);
+    for n in 0..heard {
+        let to = told();
+        assert!(n >= 20 || to == To::Stranger(new(n as u8).into()), "{to:?}");
     }
-    send("127.0.0.1");
-    assert_eq!(
-        post.note().why,
-        Refusal::AdoptedFull,
-        "the place is taken by one that was heard"
-    );
+    for source in [new(0), old, new(19)] {
+        send(source);
+        assert_eq!(told(), To::Stranger(source.into()), "no newcomer");
+    }
+}
+
+#[test]
+fn a_sensor_that_sends_too_often_loses_what_is_beyond() {
+    // All within the window.
+    const SENT: u64 = 60;
+    let post = home();
+    let client = client(&post);
+    for seq in 1..=SENT {
+        client.send(&signed(&beat(seq))).unwrap();
+    }
+    wait_for(|| post.counted("received") == SENT && post.sums_up());
+    let heard = post.counted("beats");
+    assert!((20..SENT).contains(&heard), "{heard}");
+    assert_eq!(post.counters.refused(Refusal::TooOften), SENT - heard);
+    for seq in 1..=20 {
+        assert_eq!(post.beat().beat.mark.map(|mark| mark.seq), Some(seq));
+    }
+    let note = post.note();
+    assert_eq!((note.why, note.sensor), (Refusal::TooOften, Some(id())));
+    // What was refused is still new, once there is room for it.
+    wait_for(|| {
+        client.send(&signed(&beat(21))).unwrap();
+        post.counted("beats") > heard
+    });
+    assert_eq!(post.counted("replies"), 0);
 }
 
 #[test]
@@ -753,6 +775,53 @@ fn what_the_system_dropped_is_counted_and_told() {
     assert!(deaf >= first);
 }
 
+/// A UDP datagram whose checksum is wrong, if not by chance right.
+fn send_broken(to: SocketAddr, checksum: u16) {
+    const LONG_ENOUGH: u16 = 200;
+    let raw = Socket::new(Domain::IPV4, Type::from(libc::SOCK_RAW), Some(Protocol::UDP)).unwrap();
+    let header = [9, to.port(), LONG_ENOUGH, checksum].map(u16::to_be_bytes);
+    let mut bytes = header.concat();
+    bytes.resize(LONG_ENOUGH.into(), 0);
+    raw.send_to(&bytes, &to.into()).unwrap();
+}
+
+fn wrong_checksums_are_told_from_a_full_buffer() {
+    // Elsewhere other tests fill buffers.
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    assert!(up.unwrap().success());
+    let post = home();
+    let client = client(&post);
+    let told = |seq| {
+        client.send(&signed(&beat(seq))).unwrap();
+        loop {
+            match post.next() {
+                Told::Beat(_) => break,
+                Told::Note(_) => {}
+                Told::Deaf(from) => panic!("deaf since {from:?}"),
+            }
+        }
+    };
+    told(1);
+    send_broken(post.address, 1);
+    send_broken(post.address, 2);
+    wait_for(|| {
+        client.send(b"hello").unwrap();
+        post.counted("kernel_dropped") > 0
+    });
+    // The second is read after all was told that the first one, or what was before it, gave rise to.
+    told(2);
+    told(3);
+}
+
+#[test]
+fn needs_root_needs_ip_a_wrong_checksum_does_not_make_us_deaf() {
+    // A thread of its own: the namespace ends with it.
+    std::thread::spawn(wrong_checksums_are_told_from_a_full_buffer)
+        .join()
+        .unwrap();
+}
+
 #[test]
 fn it_stops_and_lets_go_of_its_ear_and_address() {
     let post = home();
@@ -781,19 +850,29 @@ fn needs_root_the_buffer_is_as_large_as_wanted() {
 fn needs_root_a_flood_costs_no_beat() {
     const GOOD: u64 = 2_000;
     const WAITING: u64 = 8_000;
-    let post = home();
+    /// So many that each may send its beats at once.
+    const SENSORS: u64 = 100;
+    let sensor = |n: u64| format!("s{}", n % SENSORS);
+    let mut fleet = Roster::default();
+    for n in 0..SENSORS {
+        let keys = [Secret::new(KEY)];
+        fleet.keyed(&sensor(n), sensor(n).into(), &keys).unwrap();
+    }
+    let post = start("127.0.0.1:0", fleet, Known::default());
     let (good, bad) = (client(&post), client(&post));
     let mut forged = signed(&beat(1));
     forged[5] = 0x7f;
     let begin = Machine.mono();
-    for seq in 1..=GOOD {
+    for n in 1..=GOOD {
         for _ in 0..50 {
             bad.send(&forged).unwrap();
         }
-        good.send(&signed(&beat(seq))).unwrap();
-        wait_for(|| Machine.mono() >= begin + Duration::from_millis(seq));
+        let id = SensorId::parse(&sensor(n)).unwrap();
+        good.send(&beat(1 + n / SENSORS).write(&id, KEY.as_bytes()))
+            .unwrap();
+        wait_for(|| Machine.mono() >= begin + Duration::from_millis(n));
         let dropped = || post.counted("kernel_dropped");
-        wait_for(|| post.counted("received") + dropped() + WAITING >= 51 * seq);
+        wait_for(|| post.counted("received") + dropped() + WAITING >= 51 * n);
     }
     wait_for(|| {
         let dropped = post.counted("kernel_dropped");

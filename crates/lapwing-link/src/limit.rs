@@ -1,40 +1,28 @@
-//! Rate limits and session counters of the echo server, in tables that cannot outgrow their bound.
+//! Rate limits on what others send, in tables that cannot outgrow their bound.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
 use lapwing_core::time::Mono;
 
 /// Sources that are limited each for itself; all further ones share one bucket.
 const SOURCES: usize = 65_536;
-/// Sessions whose datagrams are counted; further ones are answered without a count.
-const SESSIONS: usize = 65_536;
-/// A session without a datagram for so long is forgotten when another needs its place.
-const SESSION_IDLE: Duration = Duration::from_mins(1);
 /// How often a full table is searched for what can go.
 const SWEEP: Duration = Duration::from_secs(1);
 
 const SECOND: u64 = 1_000_000_000;
 /// Plain datagrams that are guarded: one a second from each source, after so many at once. Between two servers that
 /// answer each other this lets no datagram live long whose round trip is shorter than a second.
-const SLOWLY: Rate = Rate {
-    each: SECOND,
-    burst: 10 * SECOND,
-};
+const SLOWLY: Rate = Rate::of(1, 10);
 
 /// A table that takes no new entries when it is full of ones still needed.
-struct Bounded<K, V> {
+pub(crate) struct Bounded<K, V> {
     entries: HashMap<K, V>,
     limit: usize,
     swept: Option<Mono>,
 }
 
 impl<K: Eq + Hash, V> Bounded<K, V> {
-    fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             entries: HashMap::new(),
             limit,
@@ -42,8 +30,13 @@ impl<K: Eq + Hash, V> Bounded<K, V> {
         }
     }
 
+    /// The entry of `key`, if there is one.
+    pub(crate) fn known(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key)
+    }
+
     /// The entry of `key`, made by `new` where there is none and room for it.
-    fn get(
+    pub(crate) fn get(
         &mut self,
         key: K,
         now: Mono,
@@ -66,12 +59,21 @@ impl<K: Eq + Hash, V> Bounded<K, V> {
 
 /// What a bucket gains and holds, in the time that it takes to gain it, ns.
 #[derive(Clone, Copy)]
-struct Rate {
+pub(crate) struct Rate {
     each: u64,
     burst: u64,
 }
 
 impl Rate {
+    /// So many a second, and so many at once.
+    pub(crate) const fn of(rate: u32, burst: u32) -> Self {
+        let each = SECOND.div_ceil(rate as u64);
+        Self {
+            each,
+            burst: each * burst as u64,
+        }
+    }
+
     /// So many a second, and a second's worth at once.
     fn a_second(rate: u32) -> Self {
         Self {
@@ -83,10 +85,12 @@ impl Rate {
 
 /// A bucket of tokens, kept as the moment when it will be full again, in ns of the monotonic clock (GCRA, ITU-T I.371).
 #[derive(Clone, Copy, Default)]
-struct Bucket(u64);
+pub(crate) struct Bucket(u64);
 
 impl Bucket {
-    fn take(&mut self, now: u64, rate: Rate) -> bool {
+    /// True when there was a token left.
+    pub(crate) fn take(&mut self, now: Mono, rate: Rate) -> bool {
+        let now = nanos(now);
         let after = self.0.max(now).saturating_add(rate.each);
         let fits = after - now <= rate.burst;
         if fits {
@@ -96,7 +100,7 @@ impl Bucket {
     }
 }
 
-/// Limits of each source and of all together.
+/// Limits of each source (an IPv4 address or an IPv6 /64) and of all together, each a second.
 pub struct Limits {
     per_source: Rate,
     in_all: Rate,
@@ -108,6 +112,7 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// So many a second, and a second's worth at once.
     pub fn new(per_source: u32, in_all: u32) -> Self {
         Self {
             per_source: Rate::a_second(per_source),
@@ -119,22 +124,22 @@ impl Limits {
         }
     }
 
-    /// True when a datagram of `source` may be answered.
+    /// True when one more of `source` is within the limits.
     pub fn allow(&mut self, source: IpAddr, now: Mono) -> bool {
         let ns = nanos(now);
         let own = self
             .sources
             .get(network(source), now, Bucket::default, |bucket| bucket.0 > ns);
-        own.unwrap_or(&mut self.others).take(ns, self.per_source) && self.all.take(ns, self.in_all)
+        own.unwrap_or(&mut self.others).take(now, self.per_source) && self.all.take(now, self.in_all)
     }
 
     /// As [`Limits::allow`], and also no more than [`SLOWLY`]. Where there is no room to count, there is no answer.
-    pub(super) fn allow_slowly(&mut self, source: IpAddr, now: Mono) -> bool {
+    pub(crate) fn allow_slowly(&mut self, source: IpAddr, now: Mono) -> bool {
         let ns = nanos(now);
         let own = self
             .slow
             .get(network(source), now, Bucket::default, |bucket| bucket.0 > ns);
-        own.is_some_and(|bucket| bucket.take(ns, SLOWLY)) && self.allow(source, now)
+        own.is_some_and(|bucket| bucket.take(now, SLOWLY)) && self.allow(source, now)
     }
 }
 
@@ -151,28 +156,6 @@ fn network(source: IpAddr) -> u128 {
     }
 }
 
-/// Datagrams received of each session.
-pub(super) struct Sessions(Bounded<(SocketAddr, u64), (u32, Mono)>);
-
-impl Sessions {
-    pub(super) fn new() -> Self {
-        Self(Bounded::new(SESSIONS))
-    }
-
-    /// Counts a datagram; gives the number received so far, 0 when the session is not counted. After the highest
-    /// number it begins again with 1.
-    pub(super) fn count(&mut self, source: SocketAddr, cookie: u64, now: Mono) -> u32 {
-        let needed = |session: &(u32, Mono)| now.since(session.1) < SESSION_IDLE;
-        match self.0.get((source, cookie), now, || (0, now), needed) {
-            Some((count, last)) => {
-                *last = now;
-                *count = count.checked_add(1).unwrap_or(1);
-                *count
-            }
-            None => 0,
-        }
-    }
-}
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -212,6 +195,15 @@ mod tests {
             let (least, most) = (3 * rate as usize - rate as usize / 100 - 1, 3 * rate as usize);
             assert!((least..=most).contains(&allowed), "{rate}: {allowed}");
         }
+    }
+
+    #[test]
+    fn a_bucket_has_its_burst_and_then_its_rate() {
+        let (mut bucket, rate) = (Bucket::default(), Rate::of(5, 20));
+        assert_eq!((0..50).filter(|_| bucket.take(at(0), rate)).count(), 20);
+        assert!(!bucket.take(at(199), rate));
+        assert!(bucket.take(at(200), rate) && !bucket.take(at(200), rate));
+        assert_eq!((0..50).filter(|_| bucket.take(at(60_000), rate)).count(), 20);
     }
 
     #[test]
@@ -265,26 +257,5 @@ mod tests {
         );
         assert!(limits.allow(source(flood), at(5000)) && limits.allow(source(flood + 1), at(5000)));
         assert!(limits.sources.entries.len() < 10, "swept");
-    }
-
-    #[test]
-    fn sessions_count_and_are_bounded() {
-        let mut sessions = Sessions::new();
-        let source: SocketAddr = "10.0.0.1:5000".parse().unwrap();
-        assert_eq!(
-            [sessions.count(source, 1, at(0)), sessions.count(source, 1, at(1))],
-            [1, 2]
-        );
-        assert_eq!(
-            sessions.count(source, 2, at(1)),
-            1,
-            "another cookie, another session"
-        );
-        for cookie in 3..=SESSIONS as u64 {
-            assert_eq!(sessions.count(source, cookie, at(1)), 1);
-        }
-        assert_eq!(sessions.count(source, 0, at(1)), 0, "full");
-        assert_eq!(sessions.count(source, 1, at(2)), 3, "known ones go on");
-        assert_eq!(sessions.count(source, 0, at(61_000)), 1, "idle ones made room");
     }
 }
