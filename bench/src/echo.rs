@@ -23,10 +23,13 @@ pub(crate) use responder::respond;
 
 /// Where both listen.
 pub(crate) const ANYWHERE: &str = "0.0.0.0:0";
+/// Addresses of the responder that are asked: one, as by a client; and so many that no two answers leave together.
+const ADDRESSES: [u32; 2] = [1, 1_000];
 /// More than any machine answers in a second: the limits are checked, and let everything through.
 const NO_LIMIT: &str = "4000000000";
 const COLUMNS: &[&str] = &[
     "bytes",
+    "addresses",
     "responder",
     "datagrams/s",
     "slowest",
@@ -56,14 +59,17 @@ pub(crate) fn run(sizes: &[usize], rounds: usize, length: Duration, lapwing: &Pa
     )?;
     pin(places.0)?;
     table::say(&table::head(COLUMNS))?;
-    for size in sizes {
+    let loads = sizes
+        .iter()
+        .flat_map(|size| ADDRESSES.map(|addresses| (*size, addresses)));
+    for (size, addresses) in loads {
         let mut found: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
             for (server, rounds) in [&mut bare, &mut echo].into_iter().zip(&mut found) {
-                rounds.push(server.round(*size, length)?);
+                rounds.push(server.round(size, addresses, length)?);
             }
         }
-        for row in rows(*size, &found) {
+        for row in rows(size, addresses, &found) {
             table::say(&row)?;
         }
     }
@@ -90,7 +96,7 @@ fn pin(cpu: usize) -> anyhow::Result<()> {
 /// A responder that runs; it is killed when this is dropped.
 struct Server {
     child: Child,
-    address: SocketAddr,
+    port: u16,
 }
 
 impl Server {
@@ -103,10 +109,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("{} cannot be started", name.display()))?;
-        let mut server = Self {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
+        let mut server = Self { child, port: 0 };
         let mut line = String::new();
         let stderr = server.child.stderr.as_mut().context("no standard error")?;
         BufReader::new(stderr).read_line(&mut line)?;
@@ -115,13 +118,13 @@ impl Server {
             .nth(1)
             .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         let bound = bound.with_context(|| format!("{} says: {}", name.display(), line.trim()))?;
-        server.address.set_port(bound.port());
+        server.port = bound.port();
         Ok(server)
     }
 
-    fn round(&mut self, size: usize, length: Duration) -> anyhow::Result<Round> {
+    fn round(&mut self, size: usize, addresses: u32, length: Duration) -> anyhow::Result<Round> {
         let before = Cpu::of_process(self.child.id())?;
-        let done = load::run(self.address, size, length)?;
+        let done = load::run(self.port, size, addresses, length)?;
         let used = Cpu::of_process(self.child.id())?.since(before);
         ensure!(done.answered > 0, "nothing was answered");
         Ok(Round {
@@ -140,7 +143,7 @@ impl Drop for Server {
 }
 
 /// A row for each responder, the bare one first.
-fn rows(size: usize, found: &[Vec<Round>; 2]) -> [String; 2] {
+fn rows(size: usize, addresses: u32, found: &[Vec<Round>; 2]) -> [String; 2] {
     let middle = |rounds: &[Round], of: fn(&Round) -> f64| {
         let mut all: Vec<f64> = rounds.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
@@ -153,6 +156,7 @@ fn rows(size: usize, found: &[Vec<Round>; 2]) -> [String; 2] {
         let (_, cpu, _) = middle(rounds, |round| round.cpu);
         table::row(&[
             table::count(size as f64),
+            table::count(f64::from(addresses)),
             name.to_owned(),
             table::count(rate),
             table::count(slowest),
@@ -175,11 +179,14 @@ mod tests {
             vec![round(1000.0, 4.0), round(900.0, 3.0), round(1100.0, 5.0)],
             vec![round(950.0, 6.0), round(10.0, 9.0), round(990.0, 5.0)],
         ];
-        let rows = rows(64, &found);
+        let rows = rows(64, 1, &found);
         assert_eq!(
             rows[0],
-            "| 64 | bare | 1,000 | 900 | 1,100 | 1.00 | 4.00 | 1.00 |"
+            "| 64 | 1 | bare | 1,000 | 900 | 1,100 | 1.00 | 4.00 | 1.00 |"
         );
-        assert_eq!(rows[1], "| 64 | lapwing | 950 | 10 | 990 | 0.95 | 6.00 | 1.50 |");
+        assert_eq!(
+            rows[1],
+            "| 64 | 1 | lapwing | 950 | 10 | 990 | 0.95 | 6.00 | 1.50 |"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask deb`: the Debian package, from a release build: program, systemd units, guides, examples.
+//! `cargo xtask deb`: the Debian package, from a release build: program, systemd units, manual pages, completions for
+//! shells, guides, examples.
 //!
 //! Never enables or starts anything on the machine that it is installed on, and never owns data or configuration.
 
@@ -107,6 +108,7 @@ fn fill(root: &Path, program: &Path, stage: &Path) -> Result<()> {
             &unit,
         )?;
     }
+    shell(&staged, &stage.join("usr/share"))?;
     for (from, to, ending) in [("docs/guide", "guide", "md"), ("examples", "examples", "toml")] {
         for entry in fs::read_dir(root.join(from))? {
             let path = entry?.path();
@@ -118,6 +120,26 @@ fn fill(root: &Path, program: &Path, stage: &Path) -> Result<()> {
                 )?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Manual pages and completions, as the program writes them, where the distribution's shells look.
+fn shell(program: &Path, share: &Path) -> Result<()> {
+    for (name, place) in [
+        ("bash", "bash-completion/completions/lapwing"),
+        ("zsh", "zsh/vendor-completions/_lapwing"),
+        ("fish", "fish/vendor_completions.d/lapwing.fish"),
+    ] {
+        let script = output(Command::new(program).args(["completions", name]))?;
+        write(&share.join(place), &script)?;
+    }
+    let pages = share.join("man/man1");
+    run(Command::new(program).args(["man", "--dir"]).arg(&pages))?;
+    for page in fs::read_dir(&pages)? {
+        let page = page?.path();
+        mode(&page, 0o644)?;
+        run(Command::new("gzip").args(["-9", "--no-name"]).arg(&page))?;
     }
     Ok(())
 }

@@ -52,6 +52,7 @@ pub(crate) const NEEDS: &[Need] = &[
     ),
     need("ip", "iproute2", None, "network namespaces, links, addresses"),
     need("nc", "netcat-openbsd", None, "a plain TCP and UDP peer"),
+    need("tmux", "tmux", None, "a terminal to type into and to read"),
     need(
         "curl",
         "curl",
@@ -89,6 +90,10 @@ pub(crate) const NEEDS: &[Need] = &[
     need("mkfs.ext4", "e2fsprogs", None, "a file system of a test's own"),
     need("dpkg-shlibdeps", "dpkg-dev", None, "builds the Debian package"),
     need("strip", "binutils", None, "builds the Debian package"),
+    need("bash", "bash", None, "completes what is typed, with our script"),
+    need("zsh", "zsh", None, "completes what is typed, with our script"),
+    need("fish", "fish", None, "completes what is typed, with our script"),
+    need("mandoc", "mandoc", None, "a second opinion on our manual pages"),
     need(
         "lintian",
         "lintian",

@@ -6,6 +6,7 @@ pub mod echo;
 pub mod report;
 pub mod shapes;
 pub mod steering;
+pub mod watch;
 
 /// A JSON value, as it stands in the free parts of the shapes.
 pub use serde_json::Value as Json;

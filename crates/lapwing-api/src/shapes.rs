@@ -243,7 +243,7 @@ pub struct HeartbeatShape {
     /// The sender's newest account of a silence of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountShape>,
-    /// What came with the newest beat, at most its first KiB.
+    /// What came with the newest beat, at most its last KiB; it begins with `…` where something is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Since when a job runs.
@@ -266,8 +266,16 @@ pub struct AccountShape {
     pub hindrance: String,
 }
 
-/// Longest note in a status, in bytes.
+/// Longest note in a status, in bytes, without the mark that something is left out.
 const NOTE: usize = 1024;
+
+/// The end of a note: what went wrong stands last in a log.
+fn end_of(note: &str) -> String {
+    if note.len() <= NOTE {
+        return note.to_owned();
+    }
+    format!("…{}", &note[note.ceil_char_boundary(note.len() - NOTE)..])
+}
 
 impl HeartbeatShape {
     pub fn new(beats: &BeatStanding, due: Option<Wall>, now: Wall) -> Self {
@@ -295,10 +303,7 @@ impl HeartbeatShape {
                 }
                 .to_owned(),
             }),
-            note: beats
-                .note
-                .as_deref()
-                .map(|note| note[..note.floor_char_boundary(NOTE)].to_owned()),
+            note: beats.note.as_deref().map(end_of),
             started: beats.started.map(Wall::rfc3339),
             stopped: beats.stopped,
         }
@@ -343,6 +348,7 @@ impl SeriesShape {
             .heartbeat
             .as_ref()
             .is_some_and(|h| !h.authenticated && h.age_s.is_some());
+        let never = self.state == "pending" && self.heartbeat.as_ref().is_some_and(|h| h.age_s.is_none());
         let muted = [
             ("paused", &self.paused),
             ("silenced", &self.silenced),
@@ -351,7 +357,11 @@ impl SeriesShape {
         let muted = muted
             .into_iter()
             .filter_map(|(word, mute)| Some(format!("{word}{}", mute.as_ref()?.words(clock))));
-        let remarks = [reason, forgeable.then(|| "unauthenticated".to_owned())];
+        let remarks = [
+            reason,
+            never.then(|| "never reported in".to_owned()),
+            forgeable.then(|| "unauthenticated".to_owned()),
+        ];
         remarks
             .into_iter()
             .flatten()
@@ -636,14 +646,17 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_note_whole_characters_of_the_begin_are_shown() {
-        let beats = BeatStanding {
-            note: Some(format!("x{}", "\u{1F426}".repeat(1000)).into()),
-            ..BeatStanding::default()
+    fn of_a_long_note_whole_characters_of_the_end_are_shown() {
+        let shown = |note: String| {
+            let beats = BeatStanding {
+                note: Some(note.into()),
+                ..BeatStanding::default()
+            };
+            shape(&beats).note.unwrap()
         };
-        let note = shape(&beats).note.unwrap();
-        assert_eq!(note.len(), 1021);
-        assert!(note.ends_with('\u{1F426}'));
+        let birds = |count| "\u{1F426}".repeat(count);
+        assert_eq!(shown(birds(1000) + "end"), format!("…{}end", birds(255)));
+        assert_eq!(shown(birds(256)), birds(256), "all of it");
     }
 
     fn hour(at: &str) -> String {
@@ -676,11 +689,15 @@ mod tests {
             plain.remarks(&hour),
             "no beat for 12s; unauthenticated; silenced by anna until 00:01: new disk"
         );
-        let never = series(Some(shape(&BeatStanding::default())));
+        let unheard = HeartbeatShape::new(&BeatStanding::default(), None, Wall(0));
+        let mut never = series(Some(unheard));
+        never.state = "pending".to_owned();
         assert_eq!(
             (never.last_sign().as_str(), never.remarks(&hour).as_str()),
-            ("-", "")
+            ("-", "never reported in")
         );
+        never.state = "paused".to_owned();
+        assert_eq!(never.remarks(&hour), "");
         let mut probed = series(None);
         assert_eq!(
             (probed.last_sign().as_str(), probed.remarks(&hour).as_str()),

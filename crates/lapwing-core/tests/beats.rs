@@ -358,7 +358,9 @@ fn a_forged_plain_beat_never_speaks_for_a_monitor_that_is_named_like_its_source(
     lookout.handle(Input::Plan(plan), at(1_010));
     lookout.effects().for_each(drop);
     lookout.handle(stranger(1_020), at(1_020));
-    let counted = lookout.effects().any(|e| matches!(e, Effect::Sample { .. } | Effect::Announce(_)));
+    let counted = lookout
+        .effects()
+        .any(|e| matches!(e, Effect::Sample { .. } | Effect::Announce(_)));
     assert!(!counted, "the forged beat counts nowhere");
     for second in 1_021..1_090 {
         lookout.handle(Input::Tick, at(second));

@@ -12,7 +12,7 @@ mod times;
 
 pub use book::{Arrival, Book, Mismatch, Totals};
 pub use count::Directions;
-pub use delay::{Change, Way};
+pub use delay::{Baseline, Change, Way};
 pub use times::{Jitter, Times};
 
 use lapwing_core::{observation::Fault, time::Mono};

@@ -54,7 +54,11 @@ impl From<&BeatStanding> for BeatsRecord {
             last: it.last.map(Into::into),
             heard: it.heard.map(Into::into),
             started: it.started.map(Into::into),
-            deaf: it.deaf.iter().map(|span| (span.from.into(), span.to.into())).collect(),
+            deaf: it
+                .deaf
+                .iter()
+                .map(|span| (span.from.into(), span.to.into()))
+                .collect(),
             proof: match it.proof {
                 Proof::Plain => "",
                 Proof::Url => "url",

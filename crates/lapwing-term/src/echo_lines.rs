@@ -167,7 +167,7 @@ fn spread(spread: &Spread, sign: &str) -> String {
 }
 
 /// Milliseconds with three digits that matter.
-fn ms(value: f64) -> String {
+pub(crate) fn ms(value: f64) -> String {
     let decimals = match value {
         v if v < 0.0995 => 3,
         v if v < 9.995 => 2,

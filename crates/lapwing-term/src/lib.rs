@@ -14,3 +14,4 @@ pub mod report_table;
 #[cfg(test)]
 mod samples;
 pub mod status_table;
+pub mod watch;

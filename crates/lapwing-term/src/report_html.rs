@@ -192,12 +192,17 @@ impl Page<'_> {
             return;
         }
         html.push_str("<h2>Outages</h2>\n");
+        let checks = if self.has_checks() {
+            "<th>Failed checks</th>"
+        } else {
+            ""
+        };
         for (place, one) in hit {
             html.push_str(&format!(
                 "<section id=\"s{place}\">\n<h3><bdi>{}</bdi></h3>\n<p class=\"faint\"><bdi>{}</bdi></p>\n{}\
                  <table class=\"outages\">\n<thead><tr><th>Began</th><th>Ended</th>\
                  <th>Length</th><th>±</th>\
-                 <th>Cause and reason</th><th>Failed checks</th></tr>\
+                 <th>Cause and reason</th>{checks}</tr>\
                  </thead>\n<tbody>\n",
                 escaped(&one.series),
                 escaped(&one.target),
@@ -239,12 +244,23 @@ impl Page<'_> {
                 self.time(&change.at)
             ));
         }
-        html.push_str(&format!("</td><td>{}</td></tr>\n", outage.failed_checks));
+        html.push_str("</td>");
+        if self.has_checks() {
+            html.push_str(&format!("<td>{}</td>", outage.failed_checks));
+        }
+        html.push_str("</tr>\n");
     }
 
     fn how_to_read(&self, html: &mut String) {
         html.push_str("<h2>How to read this</h2>\n<dl>\n");
-        html.push_str(READING);
+        html.push_str(UPTIME);
+        if self.has_checks() {
+            html.push_str(CHECKS);
+        }
+        if self.report.series.iter().any(is_heartbeat) {
+            html.push_str(BEATS);
+        }
+        html.push_str(STRIPS);
         if self
             .report
             .series
@@ -255,6 +271,11 @@ impl Page<'_> {
             html.push_str(CAUSES);
         }
         html.push_str("</dl>\n");
+    }
+
+    /// Whether any series is one that is asked.
+    fn has_checks(&self) -> bool {
+        !self.report.series.iter().all(is_heartbeat)
     }
 
     fn foot(&self, html: &mut String) {
@@ -285,14 +306,28 @@ impl Page<'_> {
     }
 }
 
-const READING: &str = "\
+const UPTIME: &str = "\
 <dt>Uptime</dt><dd>Weighted by time over known time alone. Unknown time (the monitor did not run, was paused, or could \
 not reach the network itself) counts neither as up nor as down, and is shown on its own.</dd>
-<dt>± (uncertainty)</dt><dd>A target is checked now and then, not all the time. An outage is counted from the first \
-check that failed to the first that passed again. It may have begun as early as right after the last good check \
-before, and ended as early as right after the last failed one. ± is the larger of these two gaps: the true length lies \
-within it of the length shown. It is unknown where the target was never seen up before.</dd>
-<dt>Failed checks</dt><dd>How many checks in a row had failed when the outage was declared.</dd>
+";
+
+const CHECKS: &str = "\
+<dt>± (uncertainty) of what is checked</dt><dd>A target is checked now and then, not all the time. An outage is counted \
+from the first check that failed to the first that passed again. It may have begun as early as right after the last \
+good check before, and ended as early as right after the last failed one. ± is the larger of these two gaps: the true \
+length lies within it of the length shown. It is unknown where the target was never seen up before.</dd>
+<dt>Failed checks</dt><dd>How many checks in a row had failed when the outage was declared. Of a heartbeat there are \
+none.</dd>
+";
+
+const BEATS: &str = "\
+<dt>± (uncertainty) of heartbeats</dt><dd>A heartbeat is not checked: it reports in, and is missed. An outage begins \
+when the beat that did not come was due, or when a job said that it failed, and ends with the first beat that came \
+again. ± is the time from one beat to the next, for between two beats nobody knows. It is 0 where beats are due at \
+fixed times, and where a job said itself what became of it.</dd>
+";
+
+const STRIPS: &str = "\
 <dt>MTBF and MTTR</dt><dd>Mean time between failures, and mean time to repair.</dd>
 <dt>The strips</dt><dd>Each part says what it shows when pointed at. A part that holds several states is divided by \
 their shares; an outage is drawn large enough to be seen, however short it was.</dd>
@@ -304,6 +339,10 @@ beats that it sent meanwhile. <b>line</b>: the sensor kept running, so the line 
 sensor's own machine had no network. <b>restart</b>, <b>power</b>: its machine started anew. <b>sensor</b>: its program \
 did not run. <b>stopped</b>: it was stopped on purpose.</dd>
 ";
+
+fn is_heartbeat(series: &SeriesReport) -> bool {
+    series.target.starts_with("heartbeat:")
+}
 
 /// How often each cause was found; nothing where none was.
 fn causes(series: &SeriesReport) -> String {
@@ -376,7 +415,7 @@ mod tests {
             "<tr><td>2020-12-20 15:08:30 UTC</td><td>2020-12-20 15:11:56 UTC</td>\
              <td>00:03:26</td><td>30s</td><td>\
              <span class=\"cause\">line down, sensor kept running (7 beats lost)</span><br>\
-             no beat for 3m <small>heartbeat.late</small></td><td>1</td></tr>",
+             no beat for 3m <small>heartbeat.late</small></td></tr>",
             "<td><strong class=\"ongoing\">ONGOING</strong></td><td>00:21:18</td>\
              <td>unknown</td>",
             "<dt>Cause</dt>",
@@ -384,6 +423,30 @@ mod tests {
             assert!(html.contains(told), "{told}\n{html}");
         }
         assert!(!html.contains("class=\"note\""), "a daemon runs");
+    }
+
+    #[test]
+    fn checks_are_told_only_where_something_is_checked() {
+        let mut report = samples::home();
+        let told = |report: &ReportShape| {
+            let html = page(report);
+            let checks = [
+                "<th>Failed checks</th>",
+                "<td>1</td></tr>",
+                "<dt>Failed checks</dt>",
+                "of what is checked",
+            ];
+            let checks = checks.map(|text| html.contains(text));
+            assert!(checks.iter().all(|told| *told == checks[0]), "{html}");
+            (checks[0], html.contains("of heartbeats"))
+        };
+        assert_eq!(told(&report), (false, true));
+        let mut web = report.series[0].clone();
+        web.target = "https://web.example.com".to_owned();
+        report.series.push(web);
+        assert_eq!(told(&report), (true, true));
+        report.series.remove(0);
+        assert_eq!(told(&report), (true, false));
     }
 
     #[test]

@@ -58,8 +58,8 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     connections: 512,
-    per_source: 128,
-    head: Duration::from_secs(10),
+    per_source: 32,
+    head: Duration::from_secs(5),
     body: Duration::from_secs(20),
     whole: Duration::from_secs(45),
 };

@@ -3,11 +3,13 @@
 mod ack;
 mod backup;
 mod check;
+mod completions;
 pub mod config;
 mod echo;
 mod events;
 mod import;
 mod local;
+mod man;
 mod notify;
 mod pause;
 mod reference;
@@ -19,6 +21,7 @@ mod sensor;
 mod service;
 mod silence;
 mod status;
+mod watch;
 mod wish;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -62,6 +65,8 @@ enum Command {
     Run(run::RunArgs),
     /// Probe targets now, once, and say what was found
     Check(check::CheckArgs),
+    /// Look at hosts and targets from this terminal, without a configuration
+    Watch(watch::WatchArgs),
     /// The states of the running daemon at a glance
     Status(status::StatusArgs),
     /// What happened, and what happens
@@ -98,6 +103,10 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup back in place, also under a running daemon
     Restore(backup::RestoreArgs),
+    /// Write the script that lets a shell complete commands and names of monitors
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages
+    Man(man::ManArgs),
     /// Write the reference pages (for Lapwing's own documentation)
     #[command(hide = true)]
     Reference {
@@ -147,7 +156,7 @@ enum ConfigCommand {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(watch::spelled(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() {
@@ -215,6 +224,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(&args, &environment),
         Command::Check(args) => check::check(&args),
+        Command::Watch(args) => watch::watch(&args, &environment),
         Command::Status(args) => status::status(&args, &environment),
         Command::Events(args) => events::events(&args, &environment),
         Command::Pause(args) => pause::pause(&args, &environment),
@@ -231,6 +241,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Service(command) => service::service(&command, &environment),
         Command::Backup(args) => backup::backup(&args, &environment),
         Command::Restore(args) => backup::restore(&args, &environment),
+        Command::Completions(args) => completions::completions(&args, &environment),
+        Command::Man(args) => man::man(&args),
         Command::Reference { folder } => reference::write(&folder),
     }
 }

@@ -53,6 +53,7 @@ use lapwing_link::{
 };
 use lapwing_notify::Built;
 use lapwing_probe::Prober;
+use lapwing_wire::heartbeat::SensorId;
 
 use self::{
     diagnostic::{At, Place, Source},
@@ -135,6 +136,8 @@ pub struct Heartbeat {
     /// Where pings are listened for; None for nowhere.
     pub http: Option<SocketAddr>,
     pub roster: Arc<Roster>,
+    /// The heartbeat that has neither a key nor `from`; there is one at most.
+    pub open: Option<SensorId>,
 }
 
 /// `[log]`

@@ -158,12 +158,11 @@ impl Daemon {
     fn desk(&self, queue: mpsc::Sender<Message>) -> std::io::Result<Desk> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let reception = Reception::new(queue.clone(), Handle::current(), Arc::clone(&clock));
-        let places = descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16) * 3 / 4;
         Ok(Desk {
             net: self.net.clone(),
             queue,
             told: Arc::new(RwLock::new(told(&self.loaded))),
-            places: Arc::new(Semaphore::new(places)),
+            places: Arc::new(Semaphore::new(places())),
             meter: Arc::default(),
             stalls: Stalls::watch(Arc::clone(&clock))?,
             reception: Arc::new(reception),
@@ -462,6 +461,11 @@ fn damage(error: &lapwing_store::StoreError) -> String {
     }
 }
 
+/// How many probes may run at once.
+pub fn places() -> usize {
+    descriptors().saturating_sub(RESERVED_DESCRIPTORS).max(16) * 3 / 4
+}
+
 /// How many descriptors this process may open.
 fn descriptors() -> usize {
     match lapwing_net::raise_descriptor_limit() {
@@ -474,7 +478,7 @@ fn descriptors() -> usize {
 }
 
 /// Ends the engine; it waits for messages under way, but not for ever.
-async fn stop(queue: &mpsc::Sender<Message>, engine: tokio::task::JoinHandle<()>) {
+pub async fn stop(queue: &mpsc::Sender<Message>, engine: tokio::task::JoinHandle<()>) {
     let (done, ended) = oneshot::channel();
     if queue.send(Message::Stop(done)).await.is_ok() && tokio::time::timeout(GOODBYE, ended).await.is_err() {
         warn!("messages were still under way: they are sent again at the next start, marked as resent");
@@ -488,7 +492,7 @@ async fn stop(queue: &mpsc::Sender<Message>, engine: tokio::task::JoinHandle<()>
 }
 
 /// The event's public JSON.
-fn render(event: &Event) -> String {
+pub fn render(event: &Event) -> String {
     serde_json::to_string(&EventShape::from(event)).unwrap_or_default()
 }
 

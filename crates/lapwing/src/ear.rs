@@ -18,8 +18,8 @@ use lapwing_core::{
     time::{Clock, Mono, Wall},
 };
 use lapwing_link::{
-    echo::Limits,
     heartbeat::{Ear, HeardBeat, Known, Note, Replier, ReplyTicket, Rosters, To},
+    limit::Limits,
 };
 use lapwing_web::pings::{Admission, Ping, Pings};
 use tokio::{

@@ -7,15 +7,22 @@ use terminal_size::{Height, Width, terminal_size_of};
 
 /// Writes to standard output. A closed pipe is no error of ours.
 pub fn print(text: &str) -> io::Result<()> {
-    quiet(io::stdout().lock().write_all(text.as_bytes()))
+    quiet(write(text))
 }
 
 /// As [`print`], for a command that would go on: false when the reader went away.
 pub fn print_live(text: &str) -> io::Result<bool> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match write(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         other => other.map(|()| true),
     }
+}
+
+/// Also what comes after the last end of a line is shown at once.
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Writes to standard error.

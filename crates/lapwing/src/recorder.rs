@@ -51,7 +51,11 @@ pub struct Recorder {
     /// Codes of our own faults that the log has told.
     told: Mutex<HashSet<String>>,
     pub dropped: Arc<AtomicU64>,
+    /// Sees every observation before what is decided by it; must never wait.
+    pub watcher: Option<Watcher>,
 }
+
+pub type Watcher = Box<dyn Fn(&Series, &Observation) + Send + Sync>;
 
 /// What the ledger's thread is given.
 enum Page {
@@ -264,6 +268,7 @@ pub fn start(
         samples,
         told: Mutex::default(),
         dropped,
+        watcher: None,
     };
     let threads = Threads { ledger, history };
     Ok(Started {
@@ -283,6 +288,9 @@ impl Recorder {
                 Effect::Sample { series, observation } => {
                     log(&series, &observation);
                     self.warn_once(&series, &observation);
+                    if let Some(watcher) = &self.watcher {
+                        watcher(&series, &observation);
+                    }
                     samples.push((series, observation));
                 }
                 other => decisions.push(other),

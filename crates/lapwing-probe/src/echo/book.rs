@@ -10,7 +10,7 @@ use lapwing_wire::echo::{Datagram, HEADER_LEN, Request, Stamp};
 
 use super::{
     count::{Count, Directions},
-    delay::{Change, Delays, Way},
+    delay::{Baseline, Change, Delays, Way},
     times::{Jitter, Times},
 };
 
@@ -119,6 +119,18 @@ impl Book {
             delays: Delays::default(),
             expected: vec![0; size],
         }
+    }
+
+    /// Compares delays with those of an earlier run to the same server.
+    #[must_use]
+    pub fn against(mut self, baseline: Baseline) -> Self {
+        self.delays.baseline = baseline;
+        self
+    }
+
+    /// What the delays of a later run may be compared with.
+    pub fn baseline(&self) -> Baseline {
+        self.delays.baseline
     }
 
     /// Writes the next datagram, to leave at `now`.

@@ -26,29 +26,48 @@ pub struct Way {
     pub jitter: Jitter,
     /// Delays above the least of late.
     pub changes: Times,
-    /// The least delay, in seconds of two clocks; it rises with time, so that drifting clocks are followed.
-    least: Option<(f64, Mono)>,
 }
 
-impl Way {
-    /// Gives the delay above the least, in seconds.
-    fn above_least(&mut self, delay: f64, now: Mono) -> f64 {
-        let least = match self.least {
-            Some((least, at)) => (least + now.since(at).as_secs_f64() * DRIFT).min(delay),
-            None => delay,
-        };
-        self.least = Some((least, now));
-        delay - least
+/// What delays are compared with: the least of late, each way. One run may hand it to the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Baseline {
+    /// The first delay out: all others are kept as differences to it, which are small.
+    origin: Option<i64>,
+    out: Option<Least>,
+    back: Option<Least>,
+}
+
+/// The least delay, in seconds of two clocks. It rises with time, so that drifting clocks are followed.
+#[derive(Clone, Copy, Debug)]
+struct Least {
+    seconds: f64,
+    at: Mono,
+}
+
+impl Baseline {
+    /// True when a clock was set: together, the least delays cannot be negative.
+    fn is_impossible(&self) -> bool {
+        let seconds = |least: Option<Least>| least.map_or(0.0, |least| least.seconds);
+        seconds(self.out) + seconds(self.back) < -SLACK
     }
+}
+
+/// Gives by how much `delay` is above the least.
+fn above(least: &mut Option<Least>, delay: f64, now: Mono) -> f64 {
+    let seconds = match least {
+        Some(least) => (least.seconds + now.since(least.at).as_secs_f64() * DRIFT).min(delay),
+        None => delay,
+    };
+    *least = Some(Least { seconds, at: now });
+    delay - seconds
 }
 
 /// Both directions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Delays {
+    pub(super) baseline: Baseline,
     pub(super) out: Way,
     pub(super) back: Way,
-    /// The first delay out: all others are kept as differences to it, which are small.
-    origin: Option<i64>,
     /// How often one clock was seen to be set against the other.
     pub(super) set: u64,
 }
@@ -57,29 +76,27 @@ impl Delays {
     /// Takes a datagram: sent and back by our clock, received by the server's (µs).
     pub(super) fn take(&mut self, sent: Mono, received: i64, back: Mono) -> Change {
         let out = received.wrapping_sub(sent.0 as i64);
-        let origin = *self.origin.get_or_insert(out);
+        let origin = *self.baseline.origin.get_or_insert(out);
         let out = out.wrapping_sub(origin) as f64 / 1e6;
         let back_delay = back.since(sent).as_secs_f64() - out;
-        let mut change = (
-            self.out.above_least(out, back),
-            self.back.above_least(back_delay, back),
-        );
-        // Both least delays together cannot be negative, unless a clock was set in between.
-        let least = |way: &Way| way.least.map_or(0.0, |(least, _)| least);
-        if least(&self.out) + least(&self.back) < -SLACK {
+        let mut change = [
+            above(&mut self.baseline.out, out, back),
+            above(&mut self.baseline.back, back_delay, back),
+        ];
+        if self.baseline.is_impossible() {
             self.set += 1;
-            for (way, delay) in [(&mut self.out, out), (&mut self.back, back_delay)] {
-                way.least = Some((delay, back));
-                way.jitter.restart();
-            }
-            change = (0.0, 0.0);
+            let least = |seconds| Some(Least { seconds, at: back });
+            (self.baseline.out, self.baseline.back) = (least(out), least(back_delay));
+            self.out.jitter.restart();
+            self.back.jitter.restart();
+            change = [0.0, 0.0];
         }
         self.out.jitter.add(out);
         self.back.jitter.add(back_delay);
         // More than the whole way took it cannot be, whatever the server writes.
         let whole = back.since(sent);
-        let [out, back] = [change.0, change.1]
-            .map(|seconds| Duration::from_micros((seconds * 1e6).round() as u64).min(whole));
+        let [out, back] =
+            change.map(|seconds| Duration::from_micros((seconds * 1e6).round() as u64).min(whole));
         self.out.changes.add(out);
         self.back.changes.add(back);
         Change { out, back }
@@ -144,6 +161,18 @@ mod tests {
             near(line.send(10_000, 20_000), (5_000, 0));
             assert_eq!(line.delays.set, 0, "{offset}");
         }
+    }
+
+    #[test]
+    fn a_run_goes_on_where_the_last_one_ended() {
+        let mut line = Line::new(-3);
+        line.send(10_000, 10_000);
+        line.delays = Delays {
+            baseline: line.delays.baseline,
+            ..Delays::default()
+        };
+        near(line.send(60_000, 10_000), (50_000, 0));
+        assert_eq!(line.delays.out.changes.count(), 1);
     }
 
     #[test]

@@ -4,7 +4,11 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lapwing_core::{
@@ -24,7 +28,7 @@ use tokio::{
 
 use crate::{
     Cx, Probe, Probing, Verdict,
-    echo::{Book, DATAGRAM_MAX, Jitter, MESSAGE_MAX, Times, bounce, fill},
+    echo::{Baseline, Book, DATAGRAM_MAX, Jitter, MESSAGE_MAX, Times, bounce, fill},
 };
 
 const COUNT: OptionInfo = OptionInfo {
@@ -143,6 +147,19 @@ pub(super) static UDP: KindInfo = KindInfo {
             doc: "Jitter of the way back.",
             kept: true,
         },
+        FactInfo {
+            name: "echo.change_out",
+            unit: "s",
+            doc: "How much longer than the quickest of late a datagram took on its way to the server; the median of \
+                several. The clocks need not agree.",
+            kept: true,
+        },
+        FactInfo {
+            name: "echo.change_back",
+            unit: "s",
+            doc: "The same on the way back.",
+            kept: true,
+        },
     ],
     codes: CODES,
     privileges: None,
@@ -213,7 +230,10 @@ pub(super) static TCP: KindInfo = KindInfo {
 
 pub(super) fn parse_udp(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
     let echo = Echo::parse(&UDP, target, options, HEADER_LEN..=DATAGRAM_MAX)?;
-    Ok(Box::new(UdpEcho(echo)))
+    Ok(Box::new(UdpEcho {
+        echo,
+        baseline: Mutex::default(),
+    }))
 }
 
 pub(super) fn parse_tcp(target: &Target, options: &Options) -> Result<Box<dyn Probe>, Vec<OptionError>> {
@@ -277,7 +297,11 @@ fn silence(cx: &Cx<'_>, sent: u32) -> Fault {
     }
 }
 
-struct UdpEcho(Echo);
+struct UdpEcho {
+    echo: Echo,
+    /// The quickest ways of late, and the server that they led to.
+    baseline: Mutex<Option<(SocketAddr, Baseline)>>,
+}
 
 impl Probe for UdpEcho {
     fn run<'a>(&'a self, cx: &'a Cx<'a>) -> Probing<'a> {
@@ -287,11 +311,14 @@ impl Probe for UdpEcho {
 
 impl UdpEcho {
     async fn ask(&self, cx: &Cx<'_>) -> Verdict {
-        let address = cx.address(&self.0.host, self.0.port).await?;
+        let address = cx.address(&self.echo.host, self.echo.port).await?;
         cx.fact("echo.peer", address.to_string());
         let socket = cx.net.udp(address, &cx.settings.source)?;
-        let mut book = Book::new(self.0.cookie(), self.0.size);
+        let baseline = self.baseline().filter(|(server, _)| *server == address);
+        let baseline = baseline.map_or_else(Baseline::default, |(_, baseline)| baseline);
+        let mut book = Book::new(self.echo.cookie(), self.echo.size).against(baseline);
         let result = self.exchange(cx, &socket, &mut book).await;
+        *self.baseline() = Some((address, book.baseline()));
         let (sent, lost) = (book.sent() as u32, book.unanswered() as u32);
         if sent > 0 {
             cx.requests(sent, lost);
@@ -304,18 +331,22 @@ impl UdpEcho {
         }
     }
 
+    fn baseline(&self) -> MutexGuard<'_, Option<(SocketAddr, Baseline)>> {
+        self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends all datagrams and takes what comes back, until all are back or the time is over.
     async fn exchange(&self, cx: &Cx<'_>, socket: &UdpSocket, book: &mut Book) -> Result<(), Fault> {
         let time = cx.before_deadline();
         let start = cx.mono();
         let end = start + time;
-        let spacing = time / 2 / self.0.count.saturating_sub(1).max(1);
+        let spacing = time / 2 / self.echo.count.saturating_sub(1).max(1);
         let mut buffer = vec![0; DATAGRAM_MAX + 1];
-        let mut packet = vec![0; self.0.size];
+        let mut packet = vec![0; self.echo.size];
         loop {
             let now = cx.mono();
             let sent = book.sent() as u32;
-            let due = (sent < self.0.count).then(|| start + spacing * sent);
+            let due = (sent < self.echo.count).then(|| start + spacing * sent);
             if due.is_some_and(|due| due <= now) {
                 book.write_next(now, &mut packet);
                 match socket.send(&packet).await {
@@ -365,9 +396,15 @@ fn report(cx: &Cx<'_>, book: &Book) {
         cx.fact("echo.loss_back", percent(lost.back));
     }
     if let Some((out, back, _)) = book.ways() {
-        for (name, way) in [("echo.jitter_out", out), ("echo.jitter_back", back)] {
-            if let Some(jitter) = way.jitter.seconds() {
-                cx.fact(name, jitter);
+        for (jitter, change, way) in [
+            ("echo.jitter_out", "echo.change_out", out),
+            ("echo.jitter_back", "echo.change_back", back),
+        ] {
+            if let Some(seconds) = way.jitter.seconds() {
+                cx.fact(jitter, seconds);
+            }
+            if let Some(length) = way.changes.quantile(0.5) {
+                cx.fact(change, length.as_secs_f64());
             }
         }
     }

@@ -56,14 +56,14 @@ Examples:
   lapwing check 'dns://192.0.2.53/example.com?type=AAAA' ntp://pool.ntp.org
   lapwing check --stdin --kind icmp --json < hosts.txt";
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".to_owned()),
     }
 }
 
-fn deadline(text: &str) -> Result<Duration, String> {
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(Duration::ZERO) => Err("it leaves no time for an answer".to_owned()),
         Ok(length) => Ok(length),

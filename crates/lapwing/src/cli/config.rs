@@ -80,6 +80,12 @@ pub fn check(
             "note: there is no [notify.NAME], so nobody is told when something is down"
         )?;
     }
+    if let Some(open) = loaded.heartbeat.open {
+        writeln!(
+            out,
+            "note: anybody who can reach the port can report in for {open}: give it a key, or from = [\"192.0.2.7\"]"
+        )?;
+    }
     Ok(exit::FINE)
 }
 
@@ -163,6 +169,29 @@ mod tests {
         );
         let missing = check(Some(Path::new("gone.toml")), &env, false, &mut Vec::new()).unwrap_err();
         assert!(missing.text.contains("it does not exist"), "{}", missing.text);
+    }
+
+    #[test]
+    fn a_heartbeat_that_anybody_can_send_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lapwing.toml");
+        let env = Environment::of(folder.path(), [("KEY", "0123456789abcdef")]);
+        for (own, noted) in [
+            ("", true),
+            ("from = [\"192.0.2.7\"]", false),
+            ("from = \"any\"", false),
+            ("key = \"${KEY}\"", false),
+        ] {
+            let monitor = format!("[[monitor]]\nname = \"a\"\ntarget = \"heartbeat:home\"\n{own}\n");
+            std::fs::write(
+                &path,
+                format!("[heartbeat]\nlisten = \"127.0.0.1:7777\"\n{monitor}"),
+            )
+            .unwrap();
+            let said = text(|out| check(Some(&path), &env, false, out));
+            let note = "note: anybody who can reach the port can report in for home: give it a key, or from";
+            assert_eq!(said.contains(note), noted, "{own}: {said}");
+        }
     }
 
     #[test]

@@ -187,6 +187,11 @@ pub fn split_key(key: &str) -> (&str, &str) {
 
 fn window(args: &ReportArgs, now: Wall) -> Result<Interval, Failure> {
     if let Some(last) = args.last {
+        if last.is_zero() {
+            return Err(Failure::usage(
+                "the window of time is empty: --last must be longer than 0s",
+            ));
+        }
         return Ok(Interval {
             from: now - last,
             to: now,

@@ -65,7 +65,7 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failur
 }
 
 /// The states of the daemon on a data folder; where none runs, those that it left behind.
-fn look(data: &Path) -> Result<StatusShape, Failure> {
+pub fn look(data: &Path) -> Result<StatusShape, Failure> {
     match ask(&data.join(SOCKET))? {
         Some(shape) => Ok(shape),
         None => left_behind(data),

@@ -378,8 +378,14 @@ impl Planner<'_> {
         if let (true, Ok(id)) = (good, SensorId::parse(&wanted.target.path)) {
             let series = self.push_heartbeat(&monitor, wanted);
             let places = ["key", "from"].map(|name| said.place(reading, name));
-            let at = wanted.at;
-            self.senders.add(reading, Sender { id, series, at, who }, places);
+            let sender = Sender {
+                id,
+                series,
+                at: wanted.at,
+                open: matches!(who, Who::Plain(_)) && !said.gives("from"),
+                who,
+            };
+            self.senders.add(reading, sender, places);
         }
         Planned {
             effective,

@@ -32,6 +32,8 @@ pub(super) struct Sender {
     /// Where its target stands.
     pub(super) at: Place,
     pub(super) who: Who,
+    /// It has neither a key, nor is it said where it sends from.
+    pub(super) open: bool,
 }
 
 /// How a sender is known.
@@ -140,6 +142,7 @@ impl Senders {
     pub(super) fn heartbeat(self, reading: &mut Reading<'_>, text: &HeartbeatText) -> Heartbeat {
         let mut roster = Roster::default();
         roster.adopt(text.adopt().is_some());
+        let open = self.all.iter().find(|sender| sender.open).map(|s| s.id);
         for sender in self.all {
             if let Err(error) = sender.enter(&mut roster) {
                 reading.error(sender.at, error.to_string(), None);
@@ -149,6 +152,7 @@ impl Senders {
             listen: text.udp().map(|(addr, _)| addr),
             http: text.http().map(|(addr, _)| addr),
             roster: Arc::new(roster),
+            open,
         }
     }
 }

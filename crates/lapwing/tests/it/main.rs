@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod commands;
+mod completions;
 mod delivery;
 mod echo;
 mod heartbeats;
@@ -23,3 +24,4 @@ mod report;
 mod secrets;
 mod sensor;
 mod steering;
+mod watch;

@@ -93,6 +93,8 @@ async fn own_server() {
             "echo.jitter",
             "echo.jitter_out",
             "echo.jitter_back",
+            "echo.change_out",
+            "echo.change_back",
         ] {
             assert!(
                 fact(&many, name)

@@ -1,6 +1,10 @@
 //! `lapwing echo serve`: the echo server alone, with its counters.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use lapwing_core::time::parse_duration;
@@ -17,14 +21,14 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
-    /// Address and port, for UDP and TCP; [::]:7007 is IPv6 and IPv4
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))]
+    /// Address, for UDP and TCP; [::] is IPv6 and IPv4. Its port is 7007 unless given
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)), value_parser = listen)]
     listen: SocketAddr,
     /// Datagrams answered each second, from one source (an IPv4 address or an IPv6 /64)
-    #[arg(long, value_name = "RATE", default_value_t = EchoSettings::PER_SOURCE)]
+    #[arg(long, value_name = "RATE", default_value_t = EchoSettings::PER_SOURCE, value_parser = rate)]
     per_source: u32,
     /// Datagrams answered each second, in all
-    #[arg(long, value_name = "RATE", default_value_t = EchoSettings::IN_ALL)]
+    #[arg(long, value_name = "RATE", default_value_t = EchoSettings::IN_ALL, value_parser = rate)]
     in_all: u32,
     /// Datagrams of other programs, which carry no mark that says question or answer
     #[arg(long, value_enum, default_value_t = PlainArg::Guarded)]
@@ -62,6 +66,30 @@ enum PlainArg {
     Guarded,
     /// Like others, and both also to ports where other servers answer: in closed networks only
     Allowed,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Ok((ip, DEFAULT_PORT).into()),
+        Err(_) => {
+            Err("write an address of this machine, like 0.0.0.0, 127.0.0.1:7007 or [::]:7007".to_owned())
+        }
+    }
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("nothing would be answered: it must be 1 or more".to_owned()),
+        Ok(rate) => Ok(rate),
+        Err(_) => Err("it must be a number, like 2000".to_owned()),
+    }
 }
 
 fn idle(text: &str) -> Result<Duration, String> {
@@ -167,4 +195,32 @@ fn json(counters: &EchoCounters) -> anyhow::Result<String> {
         .map(|(name, n)| (name.to_owned(), n.into()))
         .collect();
     Ok(serde_json::to_string(&all)? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_may_be_left_out() {
+        for (text, address) in [
+            ("127.0.0.1", "127.0.0.1:7007"),
+            ("127.0.0.1:9", "127.0.0.1:9"),
+            ("::", "[::]:7007"),
+            ("[::1]", "[::1]:7007"),
+            ("[::1]:9", "[::1]:9"),
+        ] {
+            assert_eq!(listen(text), Ok(address.parse().unwrap()));
+        }
+        for bad in ["", "localhost", "127.0.0.1:", "127.0.0.1:70000", "7007"] {
+            assert!(listen(bad).unwrap_err().contains("127.0.0.1:7007"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_refused() {
+        assert_eq!(rate("1"), Ok(1));
+        assert!(rate("0").unwrap_err().contains("1 or more"));
+        assert!(rate("-1").is_err() && rate("much").is_err());
+    }
 }

@@ -169,6 +169,12 @@ impl FileOptions {
                     options.port = Some(port(&value)?);
                     continue;
                 }
+                "key" => {
+                    return Err(
+                        "a key never stands in this file: write it to a file of its own and give \"key_file\""
+                            .to_owned(),
+                    );
+                }
                 _ => {
                     unknown(&name);
                     continue;
@@ -183,9 +189,13 @@ impl FileOptions {
     }
 }
 
+/// In quotes too.
 fn port(value: &Value) -> Result<u16, String> {
-    let port = value
-        .as_u64()
+    let number = match value {
+        Value::String(text) => text.parse().ok(),
+        _ => value.as_u64(),
+    };
+    let port = number
         .and_then(|n| u16::try_from(n).ok())
         .filter(|port| *port > 0);
     port.ok_or_else(|| format!("\"port\" must be a number from 1 to 65535, and is {value}"))
@@ -208,6 +218,11 @@ fn server(options: &Options, file: &FileOptions) -> Result<Server, Failure> {
 }
 
 fn host_port(text: &str) -> Result<(Host, Option<u16>), String> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(format!(
+            "\"{text}\" is not a server: write HOST or HOST:PORT, without {scheme}://"
+        ));
+    }
     let parse = |host: &str| Host::parse(host).map_err(|error| error.message);
     let (host, port) = match text.rsplit_once(':') {
         // More than one colon outside of brackets is an IPv6 address.

@@ -73,6 +73,10 @@ fn servers_as_people_write_them() {
         ("", "the host is missing"),
         ("two words", "\"two words\" is not a host name"),
         ("1:2:3", "is not an IPv6 address"),
+        (
+            "http://a.example:7777",
+            "write HOST or HOST:PORT, without http://",
+        ),
     ] {
         let said = refused(&of_server(text), &bare());
         assert!(said.contains(wrong), "{text}: {said}");
@@ -90,6 +94,8 @@ fn the_original_file_is_read_as_it_is() {
     let chosen = choose(&options, &bare()).unwrap();
     assert_eq!(chosen.server.to_string(), "monitor.example.com:1234");
     assert!(chosen.warnings.is_empty() && chosen.identity.is_none());
+    let (_folder, quoted) = file("s.json", "{\"server\": \"a\", \"port\": \"17777\"}");
+    assert_eq!(choose(&quoted, &bare()).unwrap().server.to_string(), "a:17777");
     // What stands on the command line wins, each by itself.
     options.server = Some("other.example.com".to_owned());
     assert_eq!(
@@ -155,8 +161,13 @@ fn a_wrong_file_is_one_sentence_with_its_place() {
         ),
         (
             "s.json",
-            "{\"server\": \"a\", \"port\": \"1234\"}",
-            "s.json: \"port\" must be a number from 1 to 65535, and is \"1234\"",
+            "{\"server\": \"a\", \"port\": \"http\"}",
+            "s.json: \"port\" must be a number from 1 to 65535, and is \"http\"",
+        ),
+        (
+            "s.json",
+            "{\"server\": \"a\", \"key\": \"0123456789abcdef\"}",
+            "s.json: a key never stands in this file: write it to a file of its own and give \"key_file\"",
         ),
         ("s.json", "{\"server\": \"a\", \"port\": 0}", "and is 0"),
         ("s.json", "{\"server\": \"a\", \"port\": 65536}", "and is 65536"),

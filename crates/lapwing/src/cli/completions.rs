@@ -1,0 +1,349 @@
+//! `lapwing completions`: scripts for shells, and what these ask while somebody types: names, targets, kinds.
+//!
+//! While somebody types it must be quick, and silent about every error.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
+};
+
+use clap::{Arg, Args, Command, CommandFactory, Parser, ValueEnum, ValueHint};
+use clap_complete::{generate, shells};
+use lapwing_api::shapes::{SeriesShape, StatusShape};
+
+use super::{Cli, Failure, exit, report::DataArg, status};
+use crate::{
+    config::{self, Environment},
+    out,
+};
+
+const BASH: &str = include_str!("completions/lapwing.bash");
+const ZSH: &str = include_str!("completions/lapwing.zsh");
+const FISH: &str = include_str!("completions/lapwing.fish");
+
+/// Longest time that somebody who types is kept waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Most words that are offered: more is nothing to choose from.
+const MOST: usize = 1_000;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CompletionsArgs {
+    /// The shell that the script is for
+    shell: Shell,
+    /// An unfinished command line: what may stand for its last word
+    #[arg(last = true, hide = true)]
+    words: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lapwing completions bash > ~/.local/share/bash-completion/completions/lapwing
+  lapwing completions zsh > ~/.zfunc/_lapwing
+  lapwing completions fish > ~/.config/fish/completions/lapwing.fish
+
+They work in every new shell then. Bash wants the package bash-completion for it; without, write
+`source <(lapwing completions bash)` into ~/.bashrc. Zsh wants `fpath+=~/.zfunc` in ~/.zshrc, before `compinit`.
+The Debian package has brought all three along.
+
+Names of monitors come from the running daemon, or from what it left behind.";
+
+pub fn completions(args: &CompletionsArgs, environment: &Environment) -> Result<u8, Failure> {
+    if args.words.is_empty() {
+        out::print(&script(args.shell))?;
+        return Ok(exit::FINE);
+    }
+    let (sender, found) = channel();
+    let (words, environment) = (args.words.clone(), environment.clone());
+    thread::spawn(move || sender.send(offers(&words, &environment)));
+    let found = found.recv_timeout(PATIENCE).unwrap_or_default();
+    out::print(
+        &found
+            .iter()
+            .flat_map(|word| [word.as_str(), "\n"])
+            .collect::<String>(),
+    )?;
+    Ok(exit::FINE)
+}
+
+/// The command line without what is hidden, complete in every part.
+pub fn visible() -> Command {
+    let whole = Cli::command();
+    let mut command = Command::new("lapwing")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommands(whole.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
+    if let Some(about) = whole.get_about() {
+        command = command.about(about.clone());
+    }
+    if let Some(after) = whole.get_after_help() {
+        command = command.after_help(after.clone());
+    }
+    command.build();
+    command
+}
+
+fn script(shell: Shell) -> String {
+    let mut command = visible();
+    let asking: Vec<String> = command
+        .get_subcommands()
+        .filter(|c| asks(c))
+        .map(|c| c.get_name().to_owned())
+        .collect();
+    let (made, ours) = match shell {
+        Shell::Bash => (made(shells::Bash, &mut command), BASH),
+        Shell::Zsh => (made(shells::Zsh, &mut marked(command)), ZSH),
+        Shell::Fish => (made(shells::Fish, &mut command), FISH),
+    };
+    match shell {
+        Shell::Bash => made.replace("complete -F _lapwing ", "complete -F _lapwing_live ") + ours,
+        Shell::Zsh => {
+            // The line as it is before _arguments cuts it; ours stands before the last lines, which run it all.
+            let words =
+                "_lapwing() {\n    local -a lapwing_words=(\"${(@Q)words[1,CURRENT-1]}\" \"${(Q)PREFIX}\")";
+            made.replacen("_lapwing() {", words, 1)
+                .replace(":_email_addresses'", ":_lapwing_live'")
+                .replacen("if [ \"$funcstack", &format!("{ours}\nif [ \"$funcstack"), 1)
+        }
+        Shell::Fish => made + &ours.replace("@COMMANDS@", &asking.join(" ")),
+    }
+}
+
+fn made(shell: impl clap_complete::Generator, command: &mut Command) -> String {
+    let mut text = Vec::new();
+    generate(shell, command, "lapwing", &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// With a mark that the script of zsh shows on every argument for which we are asked; no argument takes an email address.
+fn marked(command: Command) -> Command {
+    let command = command.mut_args(|arg| match source(&arg) {
+        Some(_) => arg.value_hint(ValueHint::EmailAddress),
+        None => arg,
+    });
+    command.mut_subcommands(marked)
+}
+
+/// Whether one of its arguments is completed by asking us.
+fn asks(command: &Command) -> bool {
+    command.get_arguments().any(|arg| source(arg).is_some()) || command.get_subcommands().any(asks)
+}
+
+/// Where the words for an argument come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Monitors,
+    Notifiers,
+    Targets,
+    Kinds,
+}
+
+/// By what the help calls the value.
+fn source(arg: &Arg) -> Option<Source> {
+    let name = arg.get_value_names()?.first()?.as_str();
+    Some(match (name, arg.is_positional()) {
+        ("NAME" | "MONITOR", true) => Source::Monitors,
+        ("NOTIFIER", _) => Source::Notifiers,
+        ("TARGET" | "HOST|TARGET", true) => Source::Targets,
+        ("KIND", _) => Source::Kinds,
+        _ => return None,
+    })
+}
+
+/// What may stand for the last of `words`.
+fn offers(words: &[String], environment: &Environment) -> Vec<String> {
+    let root = visible();
+    let Some((last, before)) = words.split_last() else {
+        return Vec::new();
+    };
+    let Some((command, source)) = place(&root, last, before) else {
+        return Vec::new();
+    };
+    // Heartbeats are heard, not asked for.
+    let kinds = config::kinds().into_iter().map(|kind| kind.name);
+    let kinds = kinds.filter(|kind| *kind != "heartbeat");
+    let fits = |word: &String| word.starts_with(last) && !before.contains(word);
+    let found: BTreeSet<String> = match source {
+        Source::Kinds => kinds.map(ToOwned::to_owned).collect(),
+        Source::Targets => kinds.map(|kind| format!("{kind}://")).collect(),
+        Source::Monitors | Source::Notifiers => {
+            let Some(status) = data(words, environment).and_then(|folder| status::look(&folder).ok()) else {
+                return Vec::new();
+            };
+            match source {
+                Source::Notifiers => status.notifiers.into_iter().map(|n| n.name).collect(),
+                _ => return names(&status, command, fits),
+            }
+        }
+    };
+    found.into_iter().filter(fits).collect()
+}
+
+/// Monitors and series that a command can be used for; only monitors when there are too many.
+fn names(status: &StatusShape, command: &str, fits: impl Fn(&String) -> bool) -> Vec<String> {
+    let wanted = |series: &&SeriesShape| match command {
+        "resume" => series.paused.is_some(),
+        "ack" => series.state == "down" && series.acknowledged.is_none(),
+        _ => true,
+    };
+    let wanted: Vec<&SeriesShape> = status.series.iter().filter(wanted).collect();
+    let choose = |name: fn(&SeriesShape) -> [&String; 2]| -> BTreeSet<String> {
+        let names = wanted.iter().flat_map(|series| name(series));
+        let clean = |name: &&String| fits(name) && !name.contains(char::is_control);
+        names.filter(clean).cloned().collect()
+    };
+    let all = choose(|series| [&series.monitor, &series.series]);
+    let some = if all.len() > MOST {
+        choose(|series| [&series.monitor, &series.monitor])
+    } else {
+        all
+    };
+    if some.len() > MOST {
+        return Vec::new();
+    }
+    some.into_iter().collect()
+}
+
+/// The command that is being written, and where the words for its last argument come from.
+fn place<'c>(root: &'c Command, last: &str, before: &[String]) -> Option<(&'c str, Source)> {
+    let (mut command, mut given, mut open) = (root, 0, None);
+    for word in before.iter().skip(1) {
+        if open.take().is_some() {
+            continue;
+        }
+        if word.starts_with('-') {
+            open = option(command, word);
+        } else if let Some(sub) = command.find_subcommand(word) {
+            (command, given) = (sub, 0);
+        } else {
+            given += 1;
+        }
+    }
+    let arg = match open {
+        Some(option) => option,
+        None if last.starts_with('-') => return None,
+        None => positional(command, given)?,
+    };
+    Some((command.get_name(), source(arg)?))
+}
+
+/// The option that `word` begins, when its value is the next word.
+fn option<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
+    let is_named = |arg: &&Arg| match word.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg
+            .get_short()
+            .is_some_and(|short| word[1..] == short.to_string()),
+    };
+    let needs_value = |arg: &&Arg| arg.get_num_args().is_some_and(|range| range.min_values() > 0);
+    command.get_arguments().find(is_named).filter(needs_value)
+}
+
+/// The argument that comes after so many.
+fn positional(command: &Command, given: usize) -> Option<&Arg> {
+    let all: Vec<&Arg> = command.get_positionals().collect();
+    let last = all.last().filter(|arg| {
+        let range = arg.get_num_args();
+        range.is_some_and(|range| range.max_values() > 1)
+    });
+    all.get(given).or(last).copied()
+}
+
+/// The data folder of the command that is being written.
+fn data(words: &[String], environment: &Environment) -> Option<PathBuf> {
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        data: DataArg,
+    }
+    let mut line = vec![OsString::from("lapwing")];
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if ["--data", "--config", "-c"].contains(&word.as_str()) {
+            line.push(word.into());
+            line.push(words.next().map(|path| at_home(path, environment))?);
+        } else if word.starts_with("--data=") || word.starts_with("--config=") {
+            line.push(word.into());
+        }
+    }
+    Line::try_parse_from(line).ok()?.data.folder(environment).ok()
+}
+
+/// A path as the shell will give it to the command: `~/` is the user's home.
+fn at_home(path: &str, environment: &Environment) -> OsString {
+    match (path.strip_prefix("~/"), environment.get("HOME")) {
+        (Some(rest), Some(home)) => Path::new(home).join(rest).into_os_string(),
+        _ => path.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn is_for(line: &str, expected: Option<(&str, Source)>) {
+        let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
+        let (last, before) = words.split_last().unwrap();
+        assert_eq!(place(&visible(), last, before), expected, "{line}");
+    }
+
+    #[test]
+    fn the_last_word_is_known_by_those_before_it() {
+        for (line, expected) in [
+            ("lapwing pause ", Some(("pause", Source::Monitors))),
+            ("lapwing pause db --for 2h we", Some(("pause", Source::Monitors))),
+            ("lapwing pause --for ", None),
+            ("lapwing pause --f", None),
+            ("lapwing pause --json ", Some(("pause", Source::Monitors))),
+            ("lapwing report -c /x.toml ", Some(("report", Source::Monitors))),
+            ("lapwing notify test ", Some(("test", Source::Notifiers))),
+            ("lapwing notify ", None),
+            ("lapwing check --kind ", Some(("check", Source::Kinds))),
+            ("lapwing check a b ", Some(("check", Source::Targets))),
+            ("lapwing watch h ", Some(("watch", Source::Targets))),
+            ("lapwing status ", None),
+            ("lapwing nonsense ", None),
+            ("lapwing", None),
+        ] {
+            is_for(line, expected);
+        }
+    }
+
+    #[test]
+    fn schemes_are_completed_without_a_daemon() {
+        let words = ["lapwing", "check", "tl"].map(ToOwned::to_owned);
+        assert_eq!(offers(&words, &Environment::default()), ["tls://"]);
+    }
+
+    #[test]
+    fn every_script_asks_us_and_tells_nothing_hidden() {
+        for (shell, word) in [
+            (Shell::Bash, "completions bash --"),
+            (Shell::Zsh, "completions zsh --"),
+            (Shell::Fish, "completions fish --"),
+        ] {
+            let script = script(shell);
+            assert!(script.contains(word) && !script.contains("email"), "{script}");
+            assert!(
+                !script.contains("_reference") && !script.contains("@COMMANDS@"),
+                "{script}"
+            );
+        }
+        let zsh = script(Shell::Zsh);
+        assert!(zsh.matches(":_lapwing_live'").count() >= 7, "{zsh}");
+        assert!(zsh.contains("lapwing_words=("), "{zsh}");
+    }
+}

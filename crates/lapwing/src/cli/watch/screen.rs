@@ -1,0 +1,149 @@
+//! The terminal of the live view: its own screen, its keys. However it ends, the terminal is left as it was found.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal},
+    sync::Once,
+};
+
+use crossterm::{
+    event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    terminal::{disable_raw_mode, enable_raw_mode},
+};
+use lapwing_api::shapes::EventShape;
+use tokio::sync::mpsc;
+
+use crate::out;
+
+/// Another screen, without a cursor and without wrapping of lines (xterm, "Control Sequences").
+const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
+const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
+/// Events that are kept for a higher screen.
+const EVENTS: usize = 200;
+
+/// True where a live view can be shown.
+pub(super) fn is_fit() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stdout().is_terminal() && io::stdin().is_terminal() && !dumb
+}
+
+/// The screen while it is ours.
+pub(super) struct Screen {
+    keys: mpsc::Receiver<()>,
+    size: (usize, usize),
+    pub(super) events: VecDeque<EventShape>,
+}
+
+impl Screen {
+    pub(super) fn enter() -> io::Result<Self> {
+        restore_on_panic();
+        enable_raw_mode()?;
+        let (tell, keys) = mpsc::channel(1);
+        let screen = Self {
+            keys,
+            size: (0, 0),
+            events: VecDeque::new(),
+        };
+        out::print(ENTER)?;
+        std::thread::Builder::new()
+            .name("keys".to_owned())
+            .spawn(move || read_keys(&tell))?;
+        Ok(screen)
+    }
+
+    /// Waits until somebody ends it by a key. Never comes back when there are no more keys.
+    pub(super) async fn ended(&mut self) {
+        if self.keys.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(super) fn event(&mut self, event: EventShape) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Shows what `lines` makes of the width and height. False when the terminal is gone.
+    pub(super) fn draw(
+        &mut self,
+        lines: impl FnOnce(&Self, usize, usize) -> Vec<String>,
+    ) -> io::Result<bool> {
+        let size = (out::width().unwrap_or(80), out::height().unwrap_or(24));
+        let mut text = String::new();
+        if size != self.size {
+            text.push_str("\u{1b}[2J");
+        }
+        self.size = size;
+        // Each line is cleared before it is written: after a full one, the last column would be.
+        text.push_str("\u{1b}[H\u{1b}[K");
+        text.push_str(&lines(self, size.0, size.1).join("\r\n\u{1b}[K"));
+        out::print_live(&text)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Nothing can be done about a terminal that takes neither.
+fn restore() {
+    drop(out::print(LEAVE));
+    drop(disable_raw_mode());
+}
+
+/// A panic must be readable, and the shell usable after it.
+fn restore_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            restore();
+            before(info);
+        }));
+    });
+}
+
+/// Until the terminal has no more keys, or nobody wants them.
+fn read_keys(tell: &mpsc::Sender<()>) {
+    while let Ok(event) = event::read() {
+        if ends(&event) && tell.blocking_send(()).is_err() {
+            return;
+        }
+    }
+}
+
+fn ends(event: &Event) -> bool {
+    let Event::Key(KeyEvent {
+        code,
+        modifiers,
+        kind: KeyEventKind::Press,
+        ..
+    }) = event
+    else {
+        return false;
+    };
+    match code {
+        KeyCode::Char('q' | 'Q') => true,
+        KeyCode::Char('c') => modifiers.contains(KeyModifiers::CONTROL),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q_and_ctrl_c_end_it() {
+        let key = |code, modifiers| ends(&Event::Key(KeyEvent::new(code, modifiers)));
+        assert!(key(KeyCode::Char('q'), KeyModifiers::NONE));
+        assert!(key(KeyCode::Char('c'), KeyModifiers::CONTROL));
+        assert!(!key(KeyCode::Char('c'), KeyModifiers::NONE));
+        assert!(!key(KeyCode::Esc, KeyModifiers::NONE));
+        assert!(!ends(&Event::Resize(20, 5)));
+    }
+}
