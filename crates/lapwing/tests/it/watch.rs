@@ -28,8 +28,12 @@ struct Watch<'h> {
 
 impl<'h> Watch<'h> {
     fn start(home: &'h Home, args: &[&str]) -> Self {
+        Self::through(home, &[], args)
+    }
+
+    fn through(home: &'h Home, before: &[&str], args: &[&str]) -> Self {
         let out = File::create(home.path("out")).unwrap();
-        let mut command = home.lapwing();
+        let mut command = home.through(before);
         command.arg("watch").args(args);
         let process = Daemon::spawn_to(&mut command, Stdio::from(out), home.path("none"));
         Self { home, process }
@@ -543,6 +547,49 @@ fn an_unknown_notifier_is_named_with_the_nearest_one() {
         said.contains("has no notifier \"phon\"; did you mean \"phone\"?"),
         "{said}"
     );
+}
+
+/// A network of its own, whose host answers no echo request while there is a file `mute`.
+const MUTE: &str = "ip link set lo up
+    while sleep 0.05 && kill -0 $$ 2> /dev/null; do
+        if [ -e mute ]; then echo 1; else echo 0; fi > /proc/sys/net/ipv4/icmp_echo_ignore_all
+    done &
+    exec \"$@\"";
+
+#[test]
+fn needs_root_needs_unshare_needs_ip_the_first_unanswered_round_is_down_for_telegram() {
+    let home = Home::new("");
+    secret(&home, "123:abc");
+    let before = ["unshare", "-n", "sh", "-c", MUTE, "sh"];
+    let args = [
+        "127.0.0.1",
+        "-v",
+        "--telegram-token-file",
+        "secret",
+        "--telegram-chat",
+        "5",
+        "--telegram-api",
+        "http://127.0.0.1:1",
+    ];
+    let watch = Watch::through(&home, &before, &args);
+    watch.wait("  up      127.0.0.1  ");
+    fs::write(home.path("mute"), "").unwrap();
+    let down = watch.wait("  DOWN 127.0.0.1 (icmp://127.0.0.1) since ");
+    assert!(
+        down.contains("within 2s. 1 check failed; last seen up "),
+        "{down}"
+    );
+    assert!(
+        watch.shown().contains("  failed  127.0.0.1  4 of 4 lost  "),
+        "{}",
+        watch.shown()
+    );
+    fs::remove_file(home.path("mute")).unwrap();
+    watch.wait("  UP 127.0.0.1 after ");
+    let ran = watch.interrupt();
+    assert!(ran.out.contains(" of --telegram-chat not delivered: "), "{ran:?}");
+    let (_, alerts) = dated(&home, "_127.0.0.1_ICMP.txt");
+    assert_eq!(alerts.len(), 2, "{alerts:?}");
 }
 
 /// A terminal of 80 columns and 20 lines, with a shell in the folder.
