@@ -209,21 +209,21 @@ impl Place {
 
     /// Puts these rules in the place of all packet rules of the far side; "" for none.
     pub(crate) fn rules(&self, input: &str) {
-        self.chain("input", input);
+        self.chain(Side::Far, "input", input);
     }
 
     /// The far side forwards nothing from now on, and says nothing about it; or forwards again.
     pub(crate) fn swallow(&self, all: bool) {
-        self.chain("forward", if all { "drop" } else { "" });
+        self.chain(Side::Far, "forward", if all { "drop" } else { "" });
     }
 
-    /// Puts these rules in the place of all packet rules of the far side, at a hook of `nft`: "input", "output".
-    pub(crate) fn chain(&self, hook: &str, inside: &str) {
+    /// Puts these rules in the place of all packet rules of one side, at a hook of `nft`.
+    pub(crate) fn chain(&self, side: Side, hook: &str, inside: &str) {
         let counters = "counter asked { }\ncounter lost { }\n";
         let rules = format!(
             "flush ruleset\ntable inet lapwing {{\n{counters} chain {hook} {{\n type filter hook {hook} priority 0;\n{inside}\n }}\n}}\n"
         );
-        let mut nft = self.command(Side::Far, "nft");
+        let mut nft = self.command(side, "nft");
         let mut child = nft
             .args(["-f", "-"])
             .stdin(Stdio::piped())

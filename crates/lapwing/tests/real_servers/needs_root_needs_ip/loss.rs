@@ -24,9 +24,11 @@ fn shares(which: &str) -> (f64, f64) {
         &monitor("router", "icmp://10.77.0.2", WATCHED),
     );
     place.rules(&drops(which));
-    scene.wait_until("a window since then", |_| count(&place, "asked") >= 200);
+    scene.wait_until("a window since then", |_| {
+        count(&place, Side::Far, "asked") >= 200
+    });
     let told = scene.status()["series"][0]["loss"].as_f64().unwrap();
-    let truth = 100.0 * count(&place, "lost") as f64 / count(&place, "asked") as f64;
+    let truth = 100.0 * count(&place, Side::Far, "lost") as f64 / count(&place, Side::Far, "asked") as f64;
     place.rules("");
     let events = until_told_as_none(&scene, "router");
     scene.finish_with("LOSS router", events);
@@ -63,8 +65,8 @@ pub(super) fn until_told_as_none(scene: &Scene<'_>, name: &str) -> usize {
 }
 
 /// A counter of the far side's packet filter.
-pub(super) fn count(place: &Place, name: &str) -> u64 {
-    let text = place.run(Side::Far, "nft", &["list", "counter", "inet", "lapwing", name]);
+pub(super) fn count(place: &Place, side: Side, name: &str) -> u64 {
+    let text = place.run(side, "nft", &["list", "counter", "inet", "lapwing", name]);
     let words: Vec<&str> = text.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "packets").unwrap();
     words[at + 1].parse().unwrap()
