@@ -16,14 +16,17 @@ use nix::{
     errno::Errno,
     libc,
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrLike,
-        SockaddrStorage, recvmmsg, sendmsg, setsockopt, sockopt,
+        ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg,
+        sendmsg, setsockopt, sockopt,
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{EchoCounters, EchoSettings, Plain, count, sessions::Sessions};
-use crate::limit::Limits;
+use crate::{
+    answer::{Way, source},
+    limit::Limits,
+};
 
 /// Datagrams read with one call.
 const BATCH: usize = 64;
@@ -288,18 +291,6 @@ fn is_broadcast(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.is_broadcast())
 }
 
-fn source(peer: &SockaddrStorage) -> Option<SocketAddr> {
-    match peer.family()? {
-        AddressFamily::Inet => peer
-            .as_sockaddr_in()
-            .map(|a| SocketAddr::new(a.ip().into(), a.port())),
-        AddressFamily::Inet6 => peer
-            .as_sockaddr_in6()
-            .map(|a| SocketAddr::new(a.ip().to_canonical(), a.port())),
-        _ => None,
-    }
-}
-
 /// An answer: to whom, and what.
 type Answer<'a> = (&'a Arrived, &'a [u8]);
 
@@ -348,7 +339,7 @@ impl Sender {
 
 /// Sends one datagram, or as many as there are segments of that length in `slices`.
 fn send(socket: &Socket, to: &Arrived, slices: &[IoSlice<'_>], segment: Option<u16>) -> Result<usize, Errno> {
-    let way = Way::of(to);
+    let way = Way::of(to.to, to.interface);
     let (fd, flags, peer) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT, Some(&to.peer));
     match (
         way.control(),
@@ -356,52 +347,6 @@ fn send(socket: &Socket, to: &Arrived, slices: &[IoSlice<'_>], segment: Option<u
     ) {
         (Some(way), Some(segment)) => sendmsg(fd, slices, &[way, segment], flags, peer),
         (way, segment) => sendmsg(fd, slices, way.or(segment).as_slice(), flags, peer),
-    }
-}
-
-/// The address that an answer leaves from, for the kernel.
-enum Way {
-    V4(libc::in_pktinfo),
-    V6(libc::in6_pktinfo),
-    /// As the kernel likes.
-    Any,
-}
-
-impl Way {
-    fn of(arrived: &Arrived) -> Self {
-        match arrived.to {
-            Some(IpAddr::V4(to)) => {
-                let address = libc::in_addr {
-                    s_addr: u32::from(to).to_be(),
-                };
-                Self::V4(libc::in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: address,
-                    ipi_addr: address,
-                })
-            }
-            Some(IpAddr::V6(to)) => {
-                // A link-local address is one only together with its interface.
-                let index = if to.is_unicast_link_local() {
-                    arrived.interface
-                } else {
-                    0
-                };
-                Self::V6(libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr { s6_addr: to.octets() },
-                    ipi6_ifindex: index,
-                })
-            }
-            None => Self::Any,
-        }
-    }
-
-    fn control(&self) -> Option<ControlMessage<'_>> {
-        match self {
-            Self::V4(info) => Some(ControlMessage::Ipv4PacketInfo(info)),
-            Self::V6(info) => Some(ControlMessage::Ipv6PacketInfo(info)),
-            Self::Any => None,
-        }
     }
 }
 

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::limit::{Bounded, Bucket, Limits, Rate};
 
-/// Keyed beats of one sensor: more than one needs that sends a beat a second and repeats those that were lost.
-const KEYED: Rate = Rate::of(5, 20);
+/// Keyed beats of one sensor: twice what the shortest period of a monitor, 100 ms, needs.
+const KEYED: Rate = Rate::of(20, 40);
 /// Plain beats of sources that belong to no monitor and were not heard lately, all together.
 const NEWCOMERS: Rate = Rate::of(20, 20);
 /// How long a source without a monitor is no newcomer, when others need its place.

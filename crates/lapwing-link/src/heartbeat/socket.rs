@@ -14,13 +14,15 @@ use nix::{
     libc,
     sys::{
         socket::{
-            AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg,
-            SockaddrLike, SockaddrStorage, cmsg_space, recvmmsg, sendmsg, setsockopt, sockopt,
+            ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, cmsg_space, recvmmsg,
+            sendmsg, setsockopt, sockopt,
         },
         time::{TimeSpec, TimeValLike},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::answer::{Way, source};
 
 /// Wanted: what arrives while this process does not run waits here.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
@@ -97,40 +99,11 @@ impl HeartbeatSocket {
 
     /// Sends a reply. One that does not fit the send buffer is a lost datagram.
     pub(super) fn send(&self, reply: &[u8; LEN], route: &Route) -> Result<(), Errno> {
-        let (v4, v6);
-        let control = match route.local {
-            Some(IpAddr::V4(local)) => {
-                let address = libc::in_addr {
-                    s_addr: u32::from(local).to_be(),
-                };
-                v4 = libc::in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: address,
-                    ipi_addr: address,
-                };
-                Some(ControlMessage::Ipv4PacketInfo(&v4))
-            }
-            Some(IpAddr::V6(local)) => {
-                // A link-local address is one only together with its interface.
-                let index = if local.is_unicast_link_local() {
-                    route.interface
-                } else {
-                    0
-                };
-                v6 = libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr {
-                        s6_addr: local.octets(),
-                    },
-                    ipi6_ifindex: index,
-                };
-                Some(ControlMessage::Ipv6PacketInfo(&v6))
-            }
-            None => None,
-        };
+        let way = Way::of(route.local, route.interface);
         let slices = [IoSlice::new(reply)];
         let fd = self.socket.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT;
-        sendmsg(fd, &slices, control.as_slice(), flags, Some(&route.peer)).map(drop)
+        sendmsg(fd, &slices, way.control().as_slice(), flags, Some(&route.peer)).map(drop)
     }
 }
 
@@ -209,16 +182,4 @@ fn read<'a>(message: &RecvMsg<'a, 'a, SockaddrStorage>) -> (Option<Datagram<'a>>
         },
     };
     (Some(datagram), dropped)
-}
-
-fn source(peer: &SockaddrStorage) -> Option<SocketAddr> {
-    match peer.family()? {
-        AddressFamily::Inet => peer
-            .as_sockaddr_in()
-            .map(|a| SocketAddr::new(a.ip().into(), a.port())),
-        AddressFamily::Inet6 => peer
-            .as_sockaddr_in6()
-            .map(|a| SocketAddr::new(a.ip().to_canonical(), a.port())),
-        _ => None,
-    }
 }

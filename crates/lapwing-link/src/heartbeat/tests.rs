@@ -643,16 +643,21 @@ fn a_sensor_that_sends_too_often_loses_what_is_beyond() {
     }
     wait_for(|| post.counted("received") == SENT && post.sums_up());
     let heard = post.counted("beats");
-    assert!((20..SENT).contains(&heard), "{heard}");
+    assert!((40..SENT).contains(&heard), "{heard}");
     assert_eq!(post.counters.refused(Refusal::TooOften), SENT - heard);
-    for seq in 1..=20 {
-        assert_eq!(post.beat().beat.mark.map(|mark| mark.seq), Some(seq));
+    // A slow machine may find room again between two of them.
+    let (mut beats, mut notes) = (0, Vec::new());
+    for _ in 0..=heard {
+        match post.next() {
+            Told::Beat(_) => beats += 1,
+            Told::Note(note) => notes.push((note.why, note.sensor)),
+            other @ Told::Deaf(_) => panic!("{other:?}"),
+        }
     }
-    let note = post.note();
-    assert_eq!((note.why, note.sensor), (Refusal::TooOften, Some(id())));
+    assert_eq!((beats, notes), (heard, vec![(Refusal::TooOften, Some(id()))]));
     // What was refused is still new, once there is room for it.
     wait_for(|| {
-        client.send(&signed(&beat(21))).unwrap();
+        client.send(&signed(&beat(SENT))).unwrap();
         post.counted("beats") > heard
     });
     assert_eq!(post.counted("replies"), 0);
