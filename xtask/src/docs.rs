@@ -1,4 +1,5 @@
-//! `cargo xtask docs`: docs/reference, written by the program itself, so that it cannot say what the program does not do.
+//! `cargo xtask docs`: docs/reference, written by the program itself, so that it cannot say what the program does not do;
+//! and the page of the reference tools, from the rows beside their tests.
 //!
 //! Never edits a file of docs/reference by other means.
 
@@ -12,7 +13,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;
 
-use crate::run::{cargo, output, run, say};
+use crate::{
+    reference_tools,
+    run::{cargo, output, run, say},
+};
 
 /// Where the reference stands in the tree.
 const REFERENCE: &str = "docs/reference";
@@ -50,7 +54,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     )
 }
 
-/// Builds the program and lets it write its reference into a fresh folder.
+/// Builds the program and lets it write its reference into a fresh folder; with the page of the reference tools.
 fn generate(root: &Path) -> Result<Pages> {
     run(cargo(root).args(["build", "--workspace", "--bin", "lapwing"]))?;
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
@@ -66,10 +70,12 @@ fn generate(root: &Path) -> Result<Pages> {
             .arg(&folder),
     )
     .context("`lapwing reference DIR` must write the reference pages")?;
-    let pages = pages(&folder)?;
+    let mut pages = pages(&folder)?;
     if pages.is_empty() {
         bail!("`lapwing reference` wrote no page");
     }
+    let tools = reference_tools::page(root)?;
+    pages.insert(PathBuf::from(reference_tools::PAGE), tools.into_bytes());
     Ok(pages)
 }
 

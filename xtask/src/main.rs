@@ -6,6 +6,7 @@ mod ci;
 mod deb;
 mod docs;
 mod packages;
+mod reference_tools;
 mod run;
 mod test;
 mod tidy;

@@ -3,7 +3,10 @@
 //! The lists stand in deny.toml alone, for cargo-deny and for this file; this one also runs where cargo-deny is not
 //! installed. Never knows about advisories: those need their database.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
@@ -20,6 +23,8 @@ pub(crate) struct Package {
     name: String,
     version: String,
     licence: String,
+    /// Names of the packages that depend on it.
+    wanted_by: BTreeSet<String>,
 }
 
 /// The lists of deny.toml.
@@ -35,6 +40,8 @@ struct Ban {
     /// Only these versions, when given as `name@1.2`; compared from the left.
     version: Option<String>,
     reason: String,
+    /// Packages that may depend on it all the same.
+    wrappers: Vec<String>,
 }
 
 impl Policy {
@@ -70,16 +77,26 @@ impl Ban {
         let (name, version) = spec
             .split_once('@')
             .map_or((spec, None), |(name, version)| (name, Some(version)));
+        let wrappers = value.get("wrappers").and_then(Value::as_array);
         Ok(Self {
             name: name.to_owned(),
             version: version.map(str::to_owned),
             reason: reason.to_owned(),
+            wrappers: wrappers
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
     fn matches(&self, package: &Package) -> bool {
         let version = self.version.as_ref();
+        let wrapped = !package.wanted_by.is_empty()
+            && package.wanted_by.iter().all(|name| self.wrappers.contains(name));
         self.name == package.name
+            && !wrapped
             && version.is_none_or(|version| {
                 *version == package.version || package.version.starts_with(&format!("{version}."))
             })
@@ -93,28 +110,38 @@ pub(crate) fn packages(root: &Path) -> Result<BTreeSet<Package>> {
         "--workspace",
         "--locked",
         "--prefix",
-        "none",
+        "depth",
         "--format",
         "{p}|{l}",
     ];
     Ok(parse_tree(&output(cargo(root).args(args))?))
 }
 
-/// Lines such as `libc v0.2.191|MIT OR Apache-2.0` and `syn v2.0.1 (proc-macro)|MIT (*)`.
+/// Lines such as `0lapwing v1.0.0|MIT`, and below it, one deeper, what it depends on: `1syn v2.0.1 (proc-macro)|MIT (*)`.
 fn parse_tree(text: &str) -> BTreeSet<Package> {
-    let lines = text.lines().filter_map(|line| line.split_once('|'));
-    lines
-        .filter_map(|(package, licence)| {
-            let mut words = package.split_whitespace();
-            let name = words.next()?.to_owned();
-            let version = words.next()?.trim_start_matches('v').to_owned();
-            Some(Package {
-                name,
-                version,
-                licence: licence.trim_end_matches("(*)").trim().to_owned(),
-            })
-        })
-        .collect()
+    let mut packages = BTreeMap::<(String, String), Package>::new();
+    let mut above: Vec<String> = Vec::new();
+    for (package, licence) in text.lines().filter_map(|line| line.split_once('|')) {
+        let digits = package.bytes().take_while(u8::is_ascii_digit).count();
+        let (depth, package) = package.split_at(digits);
+        let mut words = package.split_whitespace();
+        let (Ok(depth), Some(name), Some(version)) = (depth.parse::<usize>(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let version = version.trim_start_matches('v');
+        above.truncate(depth);
+        let found = packages.entry((name.to_owned(), version.to_owned()));
+        let found = found.or_insert_with(|| Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            licence: licence.trim_end_matches("(*)").trim().to_owned(),
+            wanted_by: BTreeSet::new(),
+        });
+        found.wanted_by.extend(above.last().cloned());
+        above.push(name.to_owned());
+    }
+    packages.into_values().collect()
 }
 
 /// Every package that is banned, or whose licence is not in the list.
@@ -125,6 +152,7 @@ pub(crate) fn check(packages: &BTreeSet<Package>, policy: &Policy) -> Vec<Findin
             name,
             version,
             licence,
+            ..
         } = package;
         if !licence_allowed(licence, &policy.licences) {
             let message =
@@ -226,7 +254,7 @@ mod tests {
 [licenses]
 allow = [\"MIT\", \"Apache-2.0\", \"ISC\", \"Apache-2.0 WITH LLVM-exception\"]
 [bans]
-deny = [{ crate = \"openssl\", reason = \"one TLS stack\" }, { crate = \"bincode@1\", reason = \"unmaintained\" }]
+deny = [{ crate = \"openssl\", reason = \"one TLS stack\" }, { crate = \"bincode@1\", reason = \"unmaintained\" }, { crate = \"chrono\", wrappers = [\"reedline\"], reason = \"jiff\" }]
 ";
 
     fn findings(tree: &str) -> Vec<String> {
@@ -239,14 +267,14 @@ deny = [{ crate = \"openssl\", reason = \"one TLS stack\" }, { crate = \"bincode
 
     #[test]
     fn allowed_packages_pass() {
-        let tree = "lapwing v0.1.0 (/somewhere)|MIT OR Apache-2.0\nsyn v3.0.2 (proc-macro)|MIT/Apache-2.0 (*)\nbincode v2.0.0|MIT\n\n";
+        let tree = "0lapwing v0.1.0 (/somewhere)|MIT OR Apache-2.0\n1syn v3.0.2 (proc-macro)|MIT/Apache-2.0 (*)\n1bincode v2.0.0|MIT\n\n";
         assert_eq!(parse_tree(tree).len(), 3);
         assert_eq!(findings(tree), [""; 0]);
     }
 
     #[test]
     fn a_licence_outside_the_list_is_named() {
-        let found = findings("gpl v1.0.0|GPL-3.0-only\nnone v1.0.0|\n");
+        let found = findings("0gpl v1.0.0|GPL-3.0-only\n0none v1.0.0|\n");
         assert_eq!(
             found,
             [
@@ -258,13 +286,24 @@ deny = [{ crate = \"openssl\", reason = \"one TLS stack\" }, { crate = \"bincode
 
     #[test]
     fn a_banned_package_is_named_with_the_reason() {
-        let found = findings("openssl v0.10.1|Apache-2.0\nbincode v1.3.3|MIT\nbincode v11.0.0|MIT\n");
+        let found = findings("0openssl v0.10.1|Apache-2.0\n1bincode v1.3.3|MIT\n1bincode v11.0.0|MIT\n");
         assert_eq!(
             found,
             [
                 "bincode 1.3.3 is banned: unmaintained (who wants it: cargo tree -i bincode)",
                 "openssl 0.10.1 is banned: one TLS stack (who wants it: cargo tree -i openssl)",
             ]
+        );
+    }
+
+    #[test]
+    fn a_banned_package_may_stand_below_those_that_are_named() {
+        let only = "0lapwing v1.0.0|MIT\n1reedline v1.0.0|MIT\n2chrono v0.4.1|MIT\n";
+        assert_eq!(findings(only), [""; 0]);
+        let other = format!("{only}1other v1.0.0|MIT\n2chrono v0.4.1|MIT (*)\n");
+        assert_eq!(
+            findings(&other),
+            ["chrono 0.4.1 is banned: jiff (who wants it: cargo tree -i chrono)"]
         );
     }
 
