@@ -246,7 +246,7 @@ impl From<Uptime> for SliceShape {
 }
 
 impl OutageShape {
-    fn new(outage: &Outage, now: Wall) -> Self {
+    pub fn new(outage: &Outage, now: Wall) -> Self {
         let change = |(at, reason): &(Wall, CoreReason)| EvidenceShape {
             at: at.rfc3339(),
             reason: reason.into(),

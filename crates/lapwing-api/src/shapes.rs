@@ -348,7 +348,8 @@ impl SeriesShape {
             .heartbeat
             .as_ref()
             .is_some_and(|h| !h.authenticated && h.age_s.is_some());
-        let never = self.state == "pending" && self.heartbeat.as_ref().is_some_and(|h| h.age_s.is_none());
+        let heard = self.heartbeat.as_ref().is_some_and(|h| h.age_s.is_some());
+        let never = self.state == "pending" && self.kind == "heartbeat" && !heard;
         let muted = [
             ("paused", &self.paused),
             ("silenced", &self.silenced),
@@ -517,7 +518,7 @@ pub fn exit_code<'a>(states: impl Iterator<Item = &'a str>) -> u8 {
 }
 
 impl SeriesShape {
-    fn new(view: &SeriesView, now: Wall) -> Self {
+    pub fn new(view: &SeriesView, now: Wall) -> Self {
         Self {
             series: view.series.name.clone(),
             monitor: view.series.monitor.name.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: it reads snapshots and sends inputs; it never writes state. Nothing here may hold a secret.
 
+mod monitors;
 mod pages;
 pub mod pings;
 pub mod steering;
@@ -11,14 +12,19 @@ use std::{future::Future, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
-    http::{StatusCode, header},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use lapwing_api::{
-    shapes::{RestoreShape, StatusShape},
+    monitors::{
+        AddShape, EditShape, EditedShape, HistoryQuery, HistoryShape, MonitorDetails, MonitorPage,
+        MonitorQuery, NamesShape, NotifiersShape, ReportQuery, SeriesPage, SeriesQuery, TailsShape,
+    },
+    report::ReportShape,
+    shapes::StatusShape,
     steering::{DoneShape, ReloadShape, WishShape},
 };
 use tokio::{
@@ -28,8 +34,11 @@ use tokio::{
 
 use self::{
     steering::{Peer, Refusal},
-    stream::Follower,
+    stream::{Follower, Lines},
 };
+
+/// Longest body of a request, in bytes: the names of a hundred thousand monitors.
+const MAX_BODY: usize = 8 << 20;
 
 /// What a [`Source`] will say.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -53,6 +62,46 @@ pub trait Source: Send + Sync + 'static {
 
     /// Events from now on, of the monitors and series with these names; of all when there is none.
     fn events(&self, names: Vec<String>) -> Answer<'_, Result<Follower, Refusal>>;
+
+    fn series(&self, query: SeriesQuery) -> Answer<'_, Result<SeriesPage, Refusal>>;
+
+    fn monitors(&self, query: MonitorQuery) -> Answer<'_, Result<MonitorPage, Refusal>>;
+
+    /// All about the monitor, or the one series, with this name.
+    fn monitor(&self, name: String) -> Answer<'_, Result<MonitorDetails, Refusal>>;
+
+    fn names(&self, prefix: String, limit: usize) -> Answer<'_, Result<NamesShape, Refusal>>;
+
+    /// Adds a monitor; comes back when that is durable and it is watched.
+    fn add(&self, order: AddShape, uid: Option<u32>) -> Answer<'_, Result<EditedShape, Refusal>>;
+
+    /// Changes a monitor that was added.
+    fn edit(
+        &self,
+        name: String,
+        order: EditShape,
+        uid: Option<u32>,
+    ) -> Answer<'_, Result<EditedShape, Refusal>>;
+
+    /// Removes a monitor that was added.
+    fn remove(&self, name: String, uid: Option<u32>) -> Answer<'_, Result<EditedShape, Refusal>>;
+
+    /// Checks these monitors and series at once: results as they come.
+    fn check(&self, names: Vec<String>) -> Answer<'_, Result<Lines, Refusal>>;
+
+    /// Results from now on, of the monitors and series with these names.
+    fn results(&self, names: Vec<String>) -> Answer<'_, Result<Lines, Refusal>>;
+
+    fn tails(&self, series: Vec<String>, count: usize) -> Answer<'_, Result<TailsShape, Refusal>>;
+
+    fn history(&self, query: HistoryQuery) -> Answer<'_, Result<HistoryShape, Refusal>>;
+
+    fn report(&self, query: ReportQuery) -> Answer<'_, Result<ReportShape, Refusal>>;
+
+    fn notifiers(&self) -> Answer<'_, Result<NotifiersShape, Refusal>>;
+
+    /// Sends a message by this notifier; comes back when it is delivered, or why not.
+    fn test_notifier(&self, name: String) -> Answer<'_, Result<DoneShape, Refusal>>;
 }
 
 /// The routes, for every listener.
@@ -70,8 +119,10 @@ pub fn router(source: Arc<dyn Source>) -> Router {
 /// The routes of the Unix socket: those of everybody, and the commands of whoever may open it.
 pub fn local_router(source: Arc<dyn Source>) -> Router {
     Router::new()
-        .route("/api/v1/restore", post(restore))
         .merge(steering::routes())
+        .merge(monitors::routes())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::map_response(kept_by_nobody))
         .with_state(Arc::clone(&source))
         .merge(router(source))
 }
@@ -146,8 +197,15 @@ async fn text(State(source): State<Arc<dyn Source>>) -> Response {
 async fn json(State(source): State<Arc<dyn Source>>) -> Response {
     match source.status().await {
         Some(status) => ([(header::CACHE_CONTROL, "no-store")], Json(status)).into_response(),
-        None => stopping(),
+        None => Refusal::stopping().into_response(),
     }
+}
+
+/// What is true now is not what is true later.
+async fn kept_by_nobody(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 /// Healthy when the engine answers: a watchdog or a load balancer asks here.
@@ -156,13 +214,6 @@ async fn health(State(source): State<Arc<dyn Source>>) -> Response {
         plain(StatusCode::OK, "ok\n".to_owned())
     } else {
         stopping()
-    }
-}
-
-async fn restore(State(source): State<Arc<dyn Source>>, Json(order): Json<RestoreShape>) -> Response {
-    match source.restore(order.from.into()).await {
-        Ok(done) => plain(StatusCode::OK, done),
-        Err(why) => plain(StatusCode::CONFLICT, why),
     }
 }
 

@@ -1,24 +1,28 @@
 //! What the daemon is asked to do, and how it refuses. Served on the local socket alone: whoever may open it may steer.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Extension, Json, Router,
-    body::Body,
-    extract::{
-        ConnectInfo, Query, State,
-        connect_info::Connected,
-        rejection::{JsonRejection, QueryRejection},
-    },
+    body::{Body, Bytes, HttpBody},
+    extract::{ConnectInfo, State, connect_info::Connected, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::IncomingStream,
 };
-use lapwing_api::steering::{ErrorShape, WishShape};
+use lapwing_api::{
+    queries::StreamQuery,
+    shapes::RestoreShape,
+    steering::{DoneShape, ErrorShape, ReloadShape, WishShape},
+};
 use tokio::net::UnixListener;
 
-use crate::Source;
+use crate::{
+    Source,
+    monitors::{Asked, read, sent},
+    plain,
+};
 
 /// Who is at the other end of a connection to the local socket.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,13 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
         Self {
             uid: stream.io().peer_cred().ok().map(|peer| peer.uid()),
         }
+    }
+}
+
+impl Peer {
+    /// Of the user whose process it is.
+    pub fn uid(self) -> Option<u32> {
+        self.uid
     }
 }
 
@@ -81,6 +92,18 @@ impl Refusal {
     }
 }
 
+impl From<ErrorShape> for Refusal {
+    /// What was asked cannot be read.
+    fn from(error: ErrorShape) -> Self {
+        let ErrorShape { error: text, hint } = error;
+        Self {
+            why: Why::Bad,
+            text,
+            hint,
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = match self.why {
@@ -104,60 +127,49 @@ pub(crate) fn routes() -> Router<Arc<dyn Source>> {
         .route("/api/v1/wishes", post(wish))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/restore", post(restore))
 }
 
 async fn wish(
     State(source): State<Arc<dyn Source>>,
     peer: Option<Extension<ConnectInfo<Peer>>>,
     wish: Result<Json<WishShape>, JsonRejection>,
-) -> Response {
-    let uid = peer.and_then(|Extension(ConnectInfo(peer))| peer.uid);
-    match wish {
-        Ok(Json(wish)) => match source.wish(wish, uid).await {
-            Ok(done) => Json(done).into_response(),
-            Err(refusal) => refusal.into_response(),
-        },
-        Err(bad) => Refusal::new(Why::Bad, bad.body_text())
-            .hint(r#"send JSON like {"wish":"pause","names":["web"],"until":"2026-11-20T18:00:00Z"}, with content-type application/json"#)
-            .into_response(),
-    }
+) -> Result<Json<DoneShape>, Refusal> {
+    let uid = peer.and_then(|Extension(ConnectInfo(peer))| peer.uid());
+    let example = r#"{"wish":"pause","names":["web"],"until":"2026-11-20T18:00:00Z"}"#;
+    source.wish(sent(wish, example)?, uid).await.map(Json)
 }
 
-async fn reload(State(source): State<Arc<dyn Source>>) -> Response {
-    match source.reload().await {
-        Ok(applied) => Json(applied).into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
+async fn reload(State(source): State<Arc<dyn Source>>) -> Result<Json<ReloadShape>, Refusal> {
+    source.reload().await.map(Json)
 }
 
-type Words = Vec<(String, String)>;
+async fn events(State(source): State<Arc<dyn Source>>, asked: Asked) -> Result<Response, Refusal> {
+    let query = read(asked, StreamQuery::from_pairs)?;
+    source.events(query.monitors).await.map(stream)
+}
 
-async fn events(
+async fn restore(
     State(source): State<Arc<dyn Source>>,
-    query: Result<Query<Words>, QueryRejection>,
-) -> Response {
-    let words = match query {
-        Ok(Query(words)) => words,
-        Err(bad) => return Refusal::new(Why::Bad, bad.body_text()).into_response(),
-    };
-    if let Some((word, _)) = words.iter().find(|(word, _)| word != "monitor") {
-        return Refusal::new(Why::Bad, format!("events cannot be chosen by \"{word}\""))
-            .hint("write ?monitor=NAME, as often as there are names")
-            .into_response();
-    }
-    let names = words.into_iter().map(|(_, name)| name).collect();
-    match source.events(names).await {
-        Ok(follower) => (
-            [
-                (header::CONTENT_TYPE, "application/x-ndjson"),
-                (header::CACHE_CONTROL, "no-store"),
-            ],
-            Body::new(follower),
-        )
-            .into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
+    order: Result<Json<RestoreShape>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let order = sent(order, r#"{"from":"/var/backups/lapwing.tar"}"#)?;
+    let done = source.restore(order.from.into()).await;
+    done.map(|done| plain(StatusCode::OK, done))
+        .map_err(|why| Refusal::new(Why::Conflict, why))
+}
+
+/// An answer that comes line by line.
+pub(crate) fn stream<B>(lines: B) -> Response
+where
+    B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::new(lines)).into_response()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -147,6 +147,37 @@ impl Body for Follower {
     }
 }
 
+/// Lines of JSON that somebody else sends as they come to be: the body of an answer that ends when the sender is gone.
+#[derive(Debug)]
+pub struct Lines(mpsc::Receiver<String>);
+
+impl Lines {
+    /// Where to send lines, without their ends, and the body that they go out by. At most `waiting` wait to be read.
+    pub fn pair(waiting: usize) -> (mpsc::Sender<String>, Self) {
+        let (sender, lines) = mpsc::channel(waiting);
+        (sender, Self(lines))
+    }
+}
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let mut lines = Vec::with_capacity(PIECE);
+        if ready!(self.0.poll_recv_many(cx, &mut lines, PIECE)) == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = lines
+            .into_iter()
+            .fold(String::new(), |all, line| all + &line + "\n");
+        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+    }
+}
+
 fn too_slow() -> String {
     let error = ErrorShape {
         error: "these events were read too slowly: what happened after the line above is left out".to_owned(),

@@ -5,8 +5,14 @@ use std::{
 };
 
 use lapwing_api::{
+    monitors::{
+        AddShape, EditShape, EditedShape, HistoryQuery, HistoryShape, MonitorDetails, MonitorPage,
+        MonitorQuery, NamesShape, NotifiersShape, ReportQuery, SeriesPage, SeriesQuery, TailsShape,
+    },
+    report::ReportShape,
     shapes::StatusShape,
-    steering::{DoneShape, ReloadShape, WishWord},
+    steering::WishWord,
+    surface::examples,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -17,29 +23,54 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Answer, local_router, router, serve_unix, stream::Broadcast};
+use crate::{
+    Answer, local_router, router, serve_unix,
+    stream::{Broadcast, Lines},
+};
 
-/// Does as `wishes` and `reload` say, and keeps what it was asked.
+/// Says what the examples of the API say, and keeps what it was asked.
 #[derive(Default)]
-struct Desk {
-    asked: Mutex<Vec<(WishShape, Option<u32>)>>,
+pub(crate) struct Desk {
+    pub(crate) wishes: Mutex<Vec<(WishShape, Option<u32>)>>,
+    asked: Mutex<Vec<String>>,
     refusal: Option<Refusal>,
-    events: Broadcast,
+    pub(crate) events: Broadcast,
 }
 
 impl Desk {
     fn refused<T>(&self, done: T) -> Result<T, Refusal> {
         self.refusal.clone().map_or(Ok(done), Err)
     }
+
+    fn says<T: Send + 'static>(&self, asked: String, says: T) -> Answer<'_, Result<T, Refusal>> {
+        self.asked.lock().unwrap().push(asked);
+        Box::pin(async { self.refused(says) })
+    }
+
+    /// Two lines, and the end.
+    fn lines(&self, asked: String, line: &impl serde::Serialize) -> Answer<'_, Result<Lines, Refusal>> {
+        let (sender, lines) = Lines::pair(2);
+        for _ in 0..2 {
+            sender.try_send(serde_json::to_string(line).unwrap()).unwrap();
+        }
+        self.says(asked, lines)
+    }
+}
+
+fn who(uid: Option<u32>) -> String {
+    uid.map_or_else(|| "nobody".to_owned(), |uid| uid.to_string())
 }
 
 impl Source for Desk {
     fn status(&self) -> Answer<'_, Option<StatusShape>> {
-        Box::pin(async { None })
+        Box::pin(async { self.refused(examples::status()).ok() })
     }
 
-    fn restore(&self, _from: PathBuf) -> Answer<'_, Result<String, String>> {
-        Box::pin(async { Err("no".to_owned()) })
+    fn restore(&self, from: PathBuf) -> Answer<'_, Result<String, String>> {
+        Box::pin(async move {
+            let done = format!("restored {}", from.display());
+            self.refused(done).map_err(|refusal| refusal.text)
+        })
     }
 
     fn alive(&self) -> Answer<'_, bool> {
@@ -47,26 +78,12 @@ impl Source for Desk {
     }
 
     fn wish(&self, wish: WishShape, uid: Option<u32>) -> Answer<'_, Result<DoneShape, Refusal>> {
-        let done = DoneShape {
-            v: 1,
-            text: "paused web".to_owned(),
-            series: wish.names.clone(),
-        };
-        self.asked.lock().unwrap().push((wish, uid));
-        Box::pin(async { self.refused(done) })
+        self.wishes.lock().unwrap().push((wish, uid));
+        Box::pin(async { self.refused(examples::done()) })
     }
 
     fn reload(&self) -> Answer<'_, Result<ReloadShape, Refusal>> {
-        let applied = ReloadShape {
-            v: 1,
-            text: "configuration applied".to_owned(),
-            series: 3,
-            new: 1,
-            gone: 0,
-            notes: Vec::new(),
-            refused: Vec::new(),
-        };
-        Box::pin(async { self.refused(applied) })
+        Box::pin(async { self.refused(examples::reload()) })
     }
 
     fn events(&self, names: Vec<String>) -> Answer<'_, Result<crate::stream::Follower, Refusal>> {
@@ -76,22 +93,83 @@ impl Source for Desk {
             follower
         })
     }
+
+    fn series(&self, query: SeriesQuery) -> Answer<'_, Result<SeriesPage, Refusal>> {
+        self.says(format!("{query:?}"), examples::series())
+    }
+
+    fn monitors(&self, query: MonitorQuery) -> Answer<'_, Result<MonitorPage, Refusal>> {
+        self.says(format!("{query:?}"), examples::monitors())
+    }
+
+    fn monitor(&self, name: String) -> Answer<'_, Result<MonitorDetails, Refusal>> {
+        self.says(format!("monitor {name}"), examples::details())
+    }
+
+    fn names(&self, prefix: String, limit: usize) -> Answer<'_, Result<NamesShape, Refusal>> {
+        self.says(format!("names {prefix} {limit}"), examples::names())
+    }
+
+    fn add(&self, order: AddShape, uid: Option<u32>) -> Answer<'_, Result<EditedShape, Refusal>> {
+        self.says(format!("add {order:?} {}", who(uid)), examples::added())
+    }
+
+    fn edit(
+        &self,
+        name: String,
+        order: EditShape,
+        uid: Option<u32>,
+    ) -> Answer<'_, Result<EditedShape, Refusal>> {
+        self.says(format!("edit {name} {order:?} {}", who(uid)), examples::changed())
+    }
+
+    fn remove(&self, name: String, uid: Option<u32>) -> Answer<'_, Result<EditedShape, Refusal>> {
+        self.says(format!("remove {name} {}", who(uid)), examples::removed())
+    }
+
+    fn check(&self, names: Vec<String>) -> Answer<'_, Result<Lines, Refusal>> {
+        self.lines(format!("check {names:?}"), &examples::checked())
+    }
+
+    fn results(&self, names: Vec<String>) -> Answer<'_, Result<Lines, Refusal>> {
+        self.lines(format!("results {names:?}"), &examples::result())
+    }
+
+    fn tails(&self, series: Vec<String>, count: usize) -> Answer<'_, Result<TailsShape, Refusal>> {
+        self.says(format!("tails {series:?} {count}"), examples::tails())
+    }
+
+    fn history(&self, query: HistoryQuery) -> Answer<'_, Result<HistoryShape, Refusal>> {
+        self.says(format!("{query:?}"), examples::history())
+    }
+
+    fn report(&self, query: ReportQuery) -> Answer<'_, Result<ReportShape, Refusal>> {
+        self.says(format!("{query:?}"), examples::report())
+    }
+
+    fn notifiers(&self) -> Answer<'_, Result<NotifiersShape, Refusal>> {
+        self.says("notifiers".to_owned(), examples::notifiers())
+    }
+
+    fn test_notifier(&self, name: String) -> Answer<'_, Result<DoneShape, Refusal>> {
+        self.says(format!("test {name}"), examples::tested())
+    }
 }
 
-struct Fixture {
+pub(crate) struct Fixture {
     _folder: tempfile::TempDir,
-    socket: PathBuf,
-    desk: Arc<Desk>,
+    pub(crate) socket: PathBuf,
+    pub(crate) desk: Arc<Desk>,
     stop: watch::Sender<bool>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Fixture {
-    fn new(refusal: Option<Refusal>) -> Self {
+    pub(crate) fn new(refusal: Option<Refusal>) -> Self {
         Self::serving(refusal, local_router)
     }
 
-    fn serving(refusal: Option<Refusal>, router: fn(Arc<dyn Source>) -> Router) -> Self {
+    pub(crate) fn serving(refusal: Option<Refusal>, router: fn(Arc<dyn Source>) -> Router) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
         let desk = Arc::new(Desk {
@@ -110,8 +188,31 @@ impl Fixture {
         }
     }
 
+    /// That this, and nothing else, was asked since the last look.
+    pub(crate) fn was_asked(&self, expected: &str) {
+        let asked = std::mem::take(&mut *self.desk.asked.lock().unwrap());
+        assert_eq!(asked, [expected]);
+    }
+
+    pub(crate) fn was_asked_nothing(&self) {
+        assert_eq!(*self.desk.asked.lock().unwrap(), [""; 0]);
+    }
+
+    /// The user of this process.
+    pub(crate) fn me(&self) -> u32 {
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&self.socket).unwrap())
+    }
+
+    /// The head of the answer, in small letters.
+    pub(crate) async fn head(&self, method: &str, path: &str) -> String {
+        let mut stream = request(&self.socket, method, path, "").await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split_once("\r\n\r\n").unwrap().0.to_lowercase()
+    }
+
     /// Status and body of the answer.
-    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut stream = request(&self.socket, method, path, body).await;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -138,16 +239,15 @@ async fn a_wish_comes_with_who_sent_it() {
     let (status, done) = fixture.ask("POST", "/api/v1/wishes", body).await;
     assert_eq!(
         (status, &done),
-        (200, &json!({"v":1,"text":"paused web","series":["web","db"]}))
+        (200, &serde_json::to_value(examples::done()).unwrap())
     );
-    let asked = fixture.desk.asked.lock().unwrap();
-    let (wish, uid) = &asked[0];
+    let wishes = fixture.desk.wishes.lock().unwrap();
+    let (wish, uid) = &wishes[0];
     assert_eq!(
         (wish.wish, wish.until.as_deref()),
         (WishWord::Pause, Some("2026-11-20T18:00:00Z"))
     );
-    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&fixture.socket).unwrap());
-    assert_eq!(*uid, Some(me));
+    assert_eq!(*uid, Some(fixture.me()));
 }
 
 #[tokio::test]
@@ -178,7 +278,7 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
         assert!(error["error"].as_str().unwrap().contains(says), "{error}");
         assert!(error["hint"].is_string(), "{error}");
     }
-    assert!(fixture.desk.asked.lock().unwrap().is_empty());
+    assert!(fixture.desk.wishes.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
