@@ -67,6 +67,8 @@ pub enum Input {
         wish: Wish,
         ticket: Option<u64>,
     },
+    /// Somebody wants to know at once: these series are probed now, whatever is due.
+    Check { series: Vec<Arc<str>> },
     /// Beats were lost on our side at some time from the first moment to now: silence in that time proves nothing.
     Deaf { from: Wall },
     /// The wall clock was set by so many microseconds.
@@ -302,6 +304,7 @@ impl Lookout {
             Input::Beat { series, beat, ticket } => self.beat(&series, &beat, ticket, now),
             Input::Stranger { source, beat } => self.stranger(source, &beat, now),
             Input::Wish { series, wish, ticket } => self.wish(&series, &wish, ticket, now),
+            Input::Check { series } => self.check(&series, now),
             Input::Deaf { from } => self.deaf(from, now),
             Input::Tick => {}
             Input::Stop => self.stop(now),

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use lapwing_core::{
     event::EventKind,
+    heartbeat::{BeatRule, Due, Wait},
     lookout::{Change, Effect, Input, Lookout, Restored, RunId},
     monitor::{DownRule, Monitor, NotifierPolicy, Plan, Policy, Series},
+    mute::{Mute, Wish},
     observation::{Observation, Outcome, Reason, Sample},
     time::{Mono, Now, Wall},
 };
@@ -232,4 +234,108 @@ fn a_changed_plan_keeps_states_and_judges_by_the_new_policy() {
         at(now + 6_000),
     );
     assert!(lookout.effects().all(|e| !matches!(e, Effect::Announce(_))));
+}
+
+fn check(lookout: &mut Lookout, names: &[&str], now: u64) -> Vec<RunId> {
+    let series = names.iter().map(|name| Arc::from(*name)).collect();
+    lookout.handle(Input::Check { series }, at(now));
+    probes(lookout)
+}
+
+fn answer(lookout: &mut Lookout, run: RunId, up: bool, begun: u64, now: u64) {
+    let observation = seen(at(begun), up);
+    lookout.handle(Input::Observed { run, observation }, at(now));
+}
+
+#[test]
+fn a_check_that_is_asked_for_comes_at_once_and_moves_no_slot() {
+    let mut lookout = lookout(vec![series("a", every(Duration::from_secs(10)))]);
+    // Two checks later it is on its grid.
+    let mut from = 0;
+    for _ in 0..2 {
+        let (begun, run) = next_probe(&mut lookout, from);
+        answer(&mut lookout, run, true, begun, begun + 10);
+        from = begun + 11;
+    }
+    let (begun, run) = next_probe(&mut lookout, from);
+    // One that runs is answer enough.
+    assert_eq!(check(&mut lookout, &["a"], begun + 5), []);
+    answer(&mut lookout, run, true, begun, begun + 10);
+    for n in 1..=5 {
+        let asked = begun + n * 1_000;
+        let [run] = check(&mut lookout, &["a", "a", "gone"], asked)[..] else {
+            panic!("not one probe")
+        };
+        answer(&mut lookout, run, true, asked, asked + 10);
+        lookout.handle(Input::Tick, at(asked + 20));
+        assert_eq!(probes(&mut lookout), []);
+    }
+    assert_eq!(next_probe(&mut lookout, begun + 5_100).0, begun + 10_000);
+    assert_eq!(lookout.snapshot().series[0].skipped, 0);
+}
+
+#[test]
+fn a_check_that_is_asked_for_is_judged_like_all_others() {
+    let policy = Policy {
+        retry_interval: Duration::from_secs(1),
+        recovery_interval: Duration::from_secs(1),
+        ..every(Duration::from_secs(60))
+    };
+    let mut lookout = lookout(vec![series("a", policy)]);
+    let (begun, run) = next_probe(&mut lookout, 0);
+    answer(&mut lookout, run, true, begun, begun);
+    lookout.effects().for_each(drop);
+    let mut kinds = Vec::new();
+    for n in 1..=3 {
+        let asked = begun + n * 10;
+        let runs = check(&mut lookout, &["a"], asked);
+        let run = *runs.first().expect("a probe");
+        answer(&mut lookout, run, false, asked, asked + 1);
+        for effect in lookout.effects() {
+            match effect {
+                Effect::Announce(event) => kinds.push((n, event.kind)),
+                Effect::Probe { .. } => panic!("another probe"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(kinds, [(3, EventKind::Down)]);
+    // It is down now: asked again as such.
+    let (recovers, _) = next_probe(&mut lookout, begun + 31);
+    assert!(recovers <= begun + 1_040, "{begun} {recovers}");
+}
+
+#[test]
+fn nobody_checks_what_is_paused_or_reports_in_by_itself_or_after_the_end() {
+    let beats = Policy {
+        beats: Some(Arc::new(BeatRule {
+            due: Due::Every(Duration::from_secs(10)),
+            wait: Wait::Grace(Duration::from_secs(10)),
+        })),
+        ..Policy::default()
+    };
+    let probed = || series("a", every(Duration::from_secs(60)));
+    let mut lookout = lookout(vec![probed(), series("home", beats)]);
+    assert_eq!(check(&mut lookout, &["a", "home"], 0).len(), 1);
+    // What was under way is dropped by the pause, and nothing begins in it.
+    let pause = Wish::Pause(Mute {
+        by: "anna".to_owned(),
+        reason: String::new(),
+        since: at(1).wall,
+        until: None,
+    });
+    let wish = |wish, now, lookout: &mut Lookout| {
+        let (series, ticket) = (vec!["a".into()], None);
+        lookout.handle(Input::Wish { series, wish, ticket }, at(now));
+    };
+    wish(pause, 1, &mut lookout);
+    assert_eq!(check(&mut lookout, &["a"], 2), []);
+    wish(Wish::Resume, 3, &mut lookout);
+    lookout.effects().for_each(drop);
+    let again = check(&mut lookout, &["a"], 4);
+    assert_eq!(again.len(), 1);
+    answer(&mut lookout, again[0], true, 4, 5);
+    lookout.handle(Input::Stop, at(6));
+    lookout.effects().for_each(drop);
+    assert_eq!(check(&mut lookout, &["a"], 7), []);
 }

@@ -1,6 +1,7 @@
 //! The contract of both traits: the same random steps on the memory model and on the disk give the same answers,
 //! with the disk opened again in between. Then what only a disk can suffer.
 
+mod added;
 mod history;
 mod ledger;
 mod trouble;

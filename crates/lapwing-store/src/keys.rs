@@ -108,6 +108,16 @@ pub mod space {
         Key::from("adopted/")
     }
 
+    /// A monitor that was added while the daemon ran: `monitor/<name>`.
+    pub fn added(monitor: &str) -> Key {
+        named("monitor/", monitor)
+    }
+
+    /// All monitors that were added.
+    pub fn all_added() -> Key {
+        Key::from("monitor/")
+    }
+
     /// An outage of a series, ordered by its beginning: `outage/<series key>\0<began>`.
     pub fn outage(series: &str, began: Wall) -> Key {
         timed("outage/", series, began)

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a call that returned `Ok` is on the disk, and nothing here reads a clock or decides anything.
 
+pub mod added;
 mod beats;
 pub mod book;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod record;
 mod rollup;
 mod standing;
 pub mod story;
+mod tell;
 
 pub use disk::{
     DataDir, DiskHistory, DiskLedger, HISTORY_FILE, LEDGER_FILE, LOCK_FILE, ReadDir, Restored, quarantine,
@@ -32,3 +34,4 @@ pub use ledger::{Change, Entry, Guard, Ledger, LedgerError, Op, Revision, Sessio
 pub use mem::{MemHistory, MemLedger};
 pub use record::{Record, RecordError, Run, StoredReason, StoredWall, UnknownSpan, put, read};
 pub use rollup::{Histogram, Rollup, Took};
+pub use tell::{Step, Teller};

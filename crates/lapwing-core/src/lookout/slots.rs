@@ -50,6 +50,22 @@ impl Lookout {
         self.start(slot, due);
     }
 
+    /// Asks these series now. Their slots stay where they are; a probe under way is answer enough, and nobody asks what is
+    /// paused or speaks by itself.
+    pub(super) fn check(&mut self, series: &[Arc<str>], now: Now) {
+        for key in series {
+            let Some(slot) = self.by_key.get(key).copied() else {
+                continue;
+            };
+            let idle = self.entries[slot as usize]
+                .as_ref()
+                .is_some_and(|e| !e.is_passive() && !e.standing.is_paused() && e.running.is_empty());
+            if idle && !self.stopped {
+                self.start(slot, now.mono);
+            }
+        }
+    }
+
     fn start(&mut self, slot: u32, due: Mono) {
         let Some(entry) = &mut self.entries[slot as usize] else {
             return;

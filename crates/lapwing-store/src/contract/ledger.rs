@@ -116,7 +116,7 @@ proptest! {
     }
 }
 
-fn on_both(test: impl Fn(&dyn Ledger)) {
+pub(super) fn on_both(test: impl Fn(&dyn Ledger)) {
     let dir = tempdir().unwrap();
     test(&MemLedger::new());
     test(&open(dir.path()).0);

@@ -21,7 +21,7 @@ use tempfile::tempdir;
 use super::open;
 use crate::{
     DataDir, DiskHistory, Guard, HISTORY_FILE, History, Key, LEDGER_FILE, LOCK_FILE, Ledger, LedgerError, Op,
-    Row, StoreError, history::HOUR, restore,
+    Row, StoreError, Teller, history::HOUR, restore,
 };
 
 const BASE: i64 = 497_000 * HOUR;
@@ -415,7 +415,13 @@ fn backups_are_of_one_moment_while_others_write() {
     for n in 0..5 {
         let back = dir.path().join(format!("back-{n}"));
         for kind in ["ledger", "history"] {
-            let restored = restore(&dir.path().join(format!("{kind}-{n}")), &back, Wall(0)).unwrap();
+            let restored = restore(
+                &dir.path().join(format!("{kind}-{n}")),
+                &back,
+                Wall(0),
+                &Teller::default(),
+            )
+            .unwrap();
             assert_eq!(restored.files, [back.join(format!("{kind}.db"))]);
         }
         let (copy, past) = open(&back);
@@ -438,7 +444,7 @@ fn a_restore_refuses_a_folder_in_use_and_a_bad_backup_and_keeps_what_was() {
     history.backup(&saved.join(HISTORY_FILE)).unwrap();
     ledger.commit(&[], &[put("a", b"new")]).unwrap();
 
-    let error = restore(&saved, &data, Wall(0)).unwrap_err();
+    let error = restore(&saved, &data, Wall(0), &Teller::default()).unwrap_err();
     assert!(
         matches!(error, StoreError::Locked { pid: Some(_), .. }),
         "{error}"
@@ -450,14 +456,18 @@ fn a_restore_refuses_a_folder_in_use_and_a_bad_backup_and_keeps_what_was() {
     let bytes = fs::read(saved.join(LEDGER_FILE)).unwrap();
     fs::write(bad.join(LEDGER_FILE), &bytes[..bytes.len() - 4096]).unwrap();
     fs::copy(saved.join(HISTORY_FILE), bad.join(HISTORY_FILE)).unwrap();
-    assert!(restore(&bad, &data, Wall(0)).unwrap_err().is_corrupt());
     assert!(
-        restore(&bad.join(LEDGER_FILE), &data, Wall(0))
+        restore(&bad, &data, Wall(0), &Teller::default())
+            .unwrap_err()
+            .is_corrupt()
+    );
+    assert!(
+        restore(&bad.join(LEDGER_FILE), &data, Wall(0), &Teller::default())
             .unwrap_err()
             .is_corrupt()
     );
     assert!(matches!(
-        restore(&dir.path().join("none"), &data, Wall(0)),
+        restore(&dir.path().join("none"), &data, Wall(0), &Teller::default()),
         Err(StoreError::Missing { .. })
     ));
     assert_eq!(
@@ -466,7 +476,7 @@ fn a_restore_refuses_a_folder_in_use_and_a_bad_backup_and_keeps_what_was() {
         "nothing was touched"
     );
 
-    let restored = restore(&saved, &data, Wall(0)).unwrap();
+    let restored = restore(&saved, &data, Wall(0), &Teller::default()).unwrap();
     assert_eq!(restored.files.len(), 2);
     assert!(
         restored.kept[0]
@@ -476,7 +486,7 @@ fn a_restore_refuses_a_folder_in_use_and_a_bad_backup_and_keeps_what_was() {
     assert_eq!(open(&data).0.get(&Key::from("a")).unwrap().unwrap().value, b"old");
 
     // What was kept is itself a backup.
-    restore(&restored.kept[0], &data, Wall(0)).unwrap();
+    restore(&restored.kept[0], &data, Wall(0), &Teller::default()).unwrap();
     assert_eq!(open(&data).0.get(&Key::from("a")).unwrap().unwrap().value, b"new");
 }
 

@@ -13,7 +13,7 @@ use nix::sys::statfs;
 use super::{
     HISTORY_FILE, LEDGER_FILE, ballast::Ballast, file, history::DiskHistory, ledger::DiskLedger, lock::Lock,
 };
-use crate::StoreError;
+use crate::{StoreError, Teller};
 
 /// A data folder that is ours alone. The stores it opens keep the lock for as long as any of them lives.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct DataDir {
     held: Arc<Held>,
     warnings: Vec<String>,
     opened: Wall,
+    teller: Teller,
 }
 
 /// What the stores of a folder share.
@@ -49,7 +50,14 @@ impl DataDir {
             held,
             warnings: warnings(path),
             opened: now,
+            teller: Teller::default(),
         })
+    }
+
+    /// The stores that it opens from now on tell how far their long work is.
+    #[must_use]
+    pub fn telling(self, teller: Teller) -> Self {
+        Self { teller, ..self }
     }
 
     /// Looks into a folder beside the daemon, or without one. Nothing is locked and nothing is written.
@@ -61,6 +69,7 @@ impl DataDir {
         }
         Ok(ReadDir {
             path: path.to_owned(),
+            teller: Teller::default(),
         })
     }
 
@@ -75,12 +84,14 @@ impl DataDir {
 
     /// The ledger, checked through. A damaged one is an error, for what it knew cannot be guessed.
     pub fn ledger(&self) -> Result<DiskLedger, StoreError> {
-        DiskLedger::open(&self.path.join(LEDGER_FILE), Arc::clone(&self.held), self.opened)
+        let (path, held) = (self.path.join(LEDGER_FILE), Arc::clone(&self.held));
+        DiskLedger::open(&path, held, self.opened, self.teller.clone())
     }
 
     /// The history; an error when it is damaged.
     pub fn history(&self) -> Result<DiskHistory, StoreError> {
-        DiskHistory::open(&self.path.join(HISTORY_FILE), Arc::clone(&self.held), self.opened)
+        let (path, held) = (self.path.join(HISTORY_FILE), Arc::clone(&self.held));
+        DiskHistory::open(&path, held, self.opened, self.teller.clone())
     }
 
     /// The history; a damaged one is set aside and a new one begun, so that monitoring goes on. The second value is
@@ -103,17 +114,24 @@ impl DataDir {
 #[derive(Debug)]
 pub struct ReadDir {
     path: PathBuf,
+    teller: Teller,
 }
 
 impl ReadDir {
+    /// As [`DataDir::telling`].
+    #[must_use]
+    pub fn telling(self, teller: Teller) -> Self {
+        Self { teller, ..self }
+    }
+
     /// The ledger as it is; it refuses commits.
     pub fn ledger(&self) -> Result<DiskLedger, StoreError> {
-        DiskLedger::read(&self.path.join(LEDGER_FILE))
+        DiskLedger::read(&self.path.join(LEDGER_FILE), self.teller.clone())
     }
 
     /// The history as it is; it refuses to append, fold and retain.
     pub fn history(&self) -> Result<DiskHistory, StoreError> {
-        DiskHistory::read(&self.path.join(HISTORY_FILE))
+        DiskHistory::read(&self.path.join(HISTORY_FILE), self.teller.clone())
     }
 }
 

@@ -12,9 +12,9 @@ use std::{
 };
 
 use lapwing_core::time::Wall;
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, backup::StepResult, config::DbConfig};
 
-use crate::StoreError;
+use crate::{StoreError, Teller};
 
 /// What a file of ours holds.
 #[derive(Debug)]
@@ -37,9 +37,20 @@ pub(super) struct Schema {
 /// Writers from 3.7.0 to 3.51.2 could damage the file when the log was reset.
 const NEEDED_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
 const BUSY: Duration = Duration::from_secs(5);
+/// Pages of one MiB.
+pub(super) const MIB: u64 = 256;
+/// Pages copied between two words to the teller.
+const COPY_STEP: i32 = 4_096;
+/// Steps of a check between two words to the teller.
+const CHECK_STEP: i32 = 16_384;
 
 /// Opens the file for its one writer; makes it when it does not exist, brings an older one up to date.
-pub(super) fn open_writer(path: &Path, schema: &Schema, now: Wall) -> Result<Connection, StoreError> {
+pub(super) fn open_writer(
+    path: &Path,
+    schema: &Schema,
+    now: Wall,
+    teller: &Teller,
+) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < NEEDED_SQLITE.0 {
         return Err(StoreError::OldSqlite {
             found: rusqlite::version(),
@@ -73,7 +84,7 @@ pub(super) fn open_writer(path: &Path, schema: &Schema, now: Wall) -> Result<Con
         .execute_batch(&tune)
         .map_err(|e| StoreError::sql("open", path, e))?;
     if found < schema.version {
-        migrate(&mut connection, path, schema, found, now)?;
+        migrate(&mut connection, path, (schema, found), now, teller)?;
     }
     Ok(connection)
 }
@@ -110,11 +121,31 @@ pub(super) fn open_source(path: &Path, schema: &Schema) -> Result<(Connection, u
     Ok((connection, found))
 }
 
+/// What the teller hears of [`quick_check`].
+const CHECKING: &str = "verifying the structure of a database";
+
 /// Reads the whole structure of the file and says what is wrong with it.
-pub(super) fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let answer: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|e| StoreError::sql("check", path, e))?;
+pub(super) fn quick_check(
+    connection: &mut Connection,
+    path: &Path,
+    teller: &Teller,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::sql("check", path, e);
+    let told = teller.clone();
+    teller.tell(CHECKING, 0, 0);
+    // How far it is nobody knows, only that it goes on.
+    let still = move || {
+        told.tell(CHECKING, 0, 0);
+        false
+    };
+    connection
+        .progress_handler(CHECK_STEP, Some(still))
+        .map_err(failed)?;
+    let answer = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    connection
+        .progress_handler(0, None::<fn() -> bool>)
+        .map_err(failed)?;
+    let answer = answer.map_err(failed)?;
     if answer == "ok" {
         Ok(())
     } else {
@@ -123,12 +154,12 @@ pub(super) fn quick_check(connection: &Connection, path: &Path) -> Result<(), St
 }
 
 /// Copies a database into a new file, as of one moment, and verifies the copy.
-pub(super) fn copy(from: &Connection, to: &Path) -> Result<(), StoreError> {
+pub(super) fn copy(from: &Connection, to: &Path, teller: &Teller) -> Result<(), StoreError> {
     if exists(to)? {
         return Err(StoreError::Exists { path: to.to_owned() });
     }
     let partial = beside(to, ".partial");
-    let copied = copy_into(from, &partial).and_then(|()| {
+    let copied = copy_into(from, &partial, teller).and_then(|()| {
         fs::rename(&partial, to).map_err(|e| StoreError::io("rename", &partial, e))?;
         sync_folder_of(to)
     });
@@ -138,26 +169,43 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<(), StoreError> {
     copied
 }
 
-fn copy_into(from: &Connection, partial: &Path) -> Result<(), StoreError> {
+fn copy_into(from: &Connection, partial: &Path, teller: &Teller) -> Result<(), StoreError> {
     remove_all(partial);
     make_private(partial)?;
     let failed = |e| StoreError::sql("copy to", partial, e);
     let mut target = connect(partial, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Open from the first page to the last: the copy is of one moment, and writers are never in its way.
+    let moment = from.unchecked_transaction().map_err(failed)?;
+    moment
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+        .map_err(failed)?;
     {
         let backup = rusqlite::backup::Backup::new(from, &mut target).map_err(failed)?;
-        // One step: the copy is of one moment, and writers are never in its way.
-        if backup.step(-1).map_err(failed)? != rusqlite::backup::StepResult::Done {
-            return Err(StoreError::Locked {
-                path: partial.to_owned(),
-                pid: None,
-            });
+        teller.tell("MiB copied", 0, 0);
+        loop {
+            match backup.step(COPY_STEP).map_err(failed)? {
+                StepResult::Done => break,
+                StepResult::More => {
+                    let pages = backup.progress();
+                    let (left, total) = (pages.remaining.cast_unsigned(), pages.pagecount.cast_unsigned());
+                    let done = u64::from(total - left) / MIB;
+                    teller.tell("MiB copied", done, u64::from(total) / MIB);
+                }
+                _ => {
+                    return Err(StoreError::Locked {
+                        path: partial.to_owned(),
+                        pid: None,
+                    });
+                }
+            }
         }
     }
+    drop(moment);
     // A copy without log files beside it is one file that can be carried away.
     target
         .execute_batch("PRAGMA journal_mode=DELETE")
         .map_err(failed)?;
-    quick_check(&target, partial)?;
+    quick_check(&mut target, partial, teller)?;
     target.close().map_err(|(_, e)| failed(e))?;
     File::open(partial)
         .and_then(|f| f.sync_all())
@@ -313,12 +361,12 @@ fn version(connection: &Connection, path: &Path, schema: &Schema) -> Result<u32,
 fn migrate(
     connection: &mut Connection,
     path: &Path,
-    schema: &Schema,
-    found: u32,
+    (schema, found): (&Schema, u32),
     now: Wall,
+    teller: &Teller,
 ) -> Result<(), StoreError> {
     let kept = free_name(path, &format!(".v{found}-{}", stamp(now)))?;
-    copy(connection, &kept)?;
+    copy(connection, &kept, teller)?;
     let failed = |e| StoreError::sql("convert", path, e);
     let transaction = connection.transaction().map_err(failed)?;
     for step in &schema.migrations[found as usize - 1..] {
@@ -363,7 +411,7 @@ mod tests {
     fn an_older_file_is_copied_and_converted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.db");
-        drop(open_writer(&path, &FIRST, Wall(0)).unwrap());
+        drop(open_writer(&path, &FIRST, Wall(0), &Teller::default()).unwrap());
         let error = open_reader(&path, &THIRD).unwrap_err();
         assert!(
             matches!(
@@ -377,7 +425,7 @@ mod tests {
             "{error}"
         );
 
-        let connection = open_writer(&path, &THIRD, Wall(0)).unwrap();
+        let connection = open_writer(&path, &THIRD, Wall(0), &Teller::default()).unwrap();
         assert_eq!(
             connection
                 .query_row("SELECT z FROM b", [], |r| r.get::<_, i64>(0))
@@ -389,7 +437,7 @@ mod tests {
         let kept = dir.path().join("t.db.v1-19700101T000000Z");
         assert!(open_reader(&kept, &FIRST).is_ok(), "the copy is what it was");
 
-        let error = open_writer(&path, &FIRST, Wall(0)).unwrap_err();
+        let error = open_writer(&path, &FIRST, Wall(0), &Teller::default()).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -408,15 +456,51 @@ mod tests {
     fn a_conversion_that_fails_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.db");
-        drop(open_writer(&path, &FIRST, Wall(0)).unwrap());
-        assert!(open_writer(&path, &BROKEN, Wall(0)).is_err());
-        let connection = open_writer(&path, &FIRST, Wall(0)).unwrap();
+        drop(open_writer(&path, &FIRST, Wall(0), &Teller::default()).unwrap());
+        assert!(open_writer(&path, &BROKEN, Wall(0), &Teller::default()).is_err());
+        let connection = open_writer(&path, &FIRST, Wall(0), &Teller::default()).unwrap();
         assert_eq!(
             connection
                 .query_row("SELECT x FROM a", [], |r| r.get::<_, i64>(0))
                 .unwrap(),
             1
         );
+    }
+
+    #[test]
+    fn a_copy_tells_how_far_it_is_and_is_of_one_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, to) = (dir.path().join("t.db"), dir.path().join("copy.db"));
+        let writer = open_writer(&path, &FIRST, Wall(0), &Teller::default()).unwrap();
+        let insert = "INSERT INTO a VALUES (zeroblob(10 << 20))";
+        for _ in 0..4 {
+            writer.execute(insert, []).unwrap();
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let tell = std::sync::Mutex::new((tell, writer));
+        let teller = Teller::new(move |step| {
+            let told = tell.lock().unwrap();
+            told.0.send((step.what, step.done, step.total)).unwrap();
+            if step.done == 16 {
+                told.1.execute(insert, []).unwrap();
+            }
+        });
+        copy(&open_reader(&path, &FIRST).unwrap(), &to, &teller).unwrap();
+        let told: Vec<_> = told.try_iter().filter(|step| step.0 == "MiB copied").collect();
+        assert_eq!(
+            told,
+            [
+                ("MiB copied", 0, 0),
+                ("MiB copied", 16, 40),
+                ("MiB copied", 32, 40)
+            ]
+        );
+        let rows = |path: &Path| {
+            let connection = open_reader(path, &FIRST).unwrap();
+            let count = connection.query_row("SELECT count(*) FROM a", [], |row| row.get::<_, i64>(0));
+            count.unwrap()
+        };
+        assert_eq!((rows(&to), rows(&path)), (5, 6));
     }
 
     #[test]
@@ -428,7 +512,7 @@ mod tests {
     fn a_file_of_another_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.db");
-        drop(open_writer(&path, &FIRST, Wall(0)).unwrap());
+        drop(open_writer(&path, &FIRST, Wall(0), &Teller::default()).unwrap());
         let error = open_writer(
             &path,
             &Schema {
@@ -436,6 +520,7 @@ mod tests {
                 ..FIRST
             },
             Wall(0),
+            &Teller::default(),
         )
         .unwrap_err();
         assert!(

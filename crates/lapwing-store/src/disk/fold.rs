@@ -56,18 +56,20 @@ impl DiskHistory {
         self.open
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .refresh(&transaction, &self.path)?;
+            .refresh(&transaction, &self.path, &self.teller)?;
         let mut folded = Folded::default();
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let hours = pick(&open);
         if hours.is_empty() {
             return Ok(folded);
         }
+        let total: u64 = hours.iter().map(|hour| open.hour(*hour).count() as u64).sum();
         for hour in &hours {
             // In the order of the table, so that pages fill up one after the other.
             let mut chunks: Vec<(u32, &Chunk)> = open.hour(*hour).collect();
             chunks.sort_unstable_by_key(|(series, _)| *series);
             for (series, chunk) in chunks {
+                self.teller.row("hours of series folded", folded.chunks, total);
                 self.fold_chunk(&transaction, series, *hour, chunk)?;
                 folded.chunks += 1;
                 folded.rows += u64::from(chunk.count);

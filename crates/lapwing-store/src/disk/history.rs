@@ -22,7 +22,7 @@ use super::{
     read::Readers,
 };
 use crate::{
-    Class, Folded, Histogram, History, Point, Retained, Rollup, Row, StoreError, Took, Wanted,
+    Class, Folded, Histogram, History, Point, Retained, Rollup, Row, StoreError, Teller, Took, Wanted,
     history::{hour_of, hour_start, limits, requests_of, series_key},
     pack::checksum,
 };
@@ -63,6 +63,7 @@ pub struct DiskHistory {
     /// Locked for moments only: by who appends and folds once the disk has it, by who reads while a snapshot begins.
     pub(super) open: RwLock<Open>,
     texts: Texts,
+    pub(super) teller: Teller,
 }
 
 #[derive(Debug)]
@@ -82,10 +83,10 @@ pub(super) struct Writer {
 const BATCH: usize = 65_536;
 
 impl DiskHistory {
-    pub(super) fn open(path: &Path, held: Arc<Held>, now: Wall) -> Result<Self, StoreError> {
-        let connection = file::open_writer(path, &SCHEMA, now)?;
+    pub(super) fn open(path: &Path, held: Arc<Held>, now: Wall, teller: Teller) -> Result<Self, StoreError> {
+        let connection = file::open_writer(path, &SCHEMA, now, &teller)?;
         let names = Names::load(&connection, path)?;
-        let open = RwLock::new(Open::load(&connection, path)?);
+        let open = RwLock::new(Open::load(&connection, path, &teller)?);
         let owner = Some(Owner {
             held,
             writer: Mutex::new(Writer { connection, names }),
@@ -96,34 +97,48 @@ impl DiskHistory {
             readers: Readers::new(path, &SCHEMA),
             open,
             texts: Texts::default(),
+            teller,
         })
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn read(path: &Path, teller: Teller) -> Result<Self, StoreError> {
         let readers = Readers::new(path, &SCHEMA);
-        let open = RwLock::new(readers.with(|connection| Open::load(connection, path))?);
+        let open = RwLock::new(readers.with(|connection| Open::load(connection, path, &teller))?);
         Ok(Self {
             path: path.to_owned(),
             owner: None,
             readers,
             open,
             texts: Texts::default(),
+            teller,
         })
     }
 
     /// Reads the whole file and verifies its structure and every chunk.
     pub fn check(&self) -> Result<(), StoreError> {
         self.readers.with(|connection| {
-            file::quick_check(connection, &self.path)?;
-            Open::load(connection, &self.path)?;
+            file::quick_check(connection, &self.path, &self.teller)?;
+            Open::load(connection, &self.path, &self.teller)?;
             Names::load(connection, &self.path)?;
             let failed = self.sql("check");
             let mut statement = connection
-                .prepare("SELECT hour, series_id, n, blob FROM chunk")
+                .prepare("SELECT hour, series_id, n, blob FROM chunk ORDER BY hour")
                 .map_err(&failed)?;
-            let mut rows = statement.query([]).map_err(&failed)?;
+            let (first, last) = connection
+                .query_row(
+                    "SELECT ifnull(min(hour), 0), ifnull(max(hour), 0) FROM chunk",
+                    [],
+                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+                )
+                .map_err(&failed)?;
+            let (mut rows, mut before) = (statement.query([]).map_err(&failed)?, None);
             while let Some(row) = rows.next().map_err(&failed)? {
-                self.chunk_of(row)?;
+                let (hour, _) = self.chunk_of(row)?;
+                if before.replace(hour) != Some(hour) {
+                    let done = (hour - first).cast_unsigned();
+                    self.teller
+                        .tell("hours verified", done, (last - first).cast_unsigned());
+                }
             }
             let mut statement = connection.prepare(ALL_ROLLUPS).map_err(&failed)?;
             let mut rows = statement.query([]).map_err(&failed)?;
@@ -185,7 +200,7 @@ impl DiskHistory {
         if self.owner.is_none() {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
             let transaction = connection.unchecked_transaction().map_err(&failed)?;
-            open.refresh(&transaction, &self.path)?;
+            open.refresh(&transaction, &self.path, &self.teller)?;
             let taken = take(&transaction, &open)?;
             return Ok((transaction, taken));
         }
@@ -438,7 +453,11 @@ impl History for DiskHistory {
                 Some(taken) => self.tail_of(&snapshot, taken, wanted),
                 None => Ok(Vec::new()),
             };
-            wanted.iter().zip(taken).map(tail).collect()
+            let told = wanted.iter().zip(taken).zip(0..).map(|(asked, nth)| {
+                self.teller.row("series read back", nth, wanted.len() as u64);
+                tail(asked)
+            });
+            told.collect()
         })
     }
 
@@ -499,7 +518,8 @@ impl History for DiskHistory {
     }
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        self.readers.with(|connection| file::copy(connection, to))
+        self.readers
+            .with(|connection| file::copy(connection, to, &self.teller))
     }
 }
 

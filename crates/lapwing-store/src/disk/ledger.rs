@@ -15,7 +15,7 @@ use super::{
     read::Readers,
 };
 use crate::{
-    Change, Entry, Guard, Key, Ledger, LedgerError, Op, Revision, Session, StoreError,
+    Change, Entry, Guard, Key, Ledger, LedgerError, Op, Revision, Session, StoreError, Teller,
     ledger::{KEPT_CHANGES, effective},
     pack::checksum,
 };
@@ -45,6 +45,7 @@ pub struct DiskLedger {
     readers: Readers,
     /// None where it was opened for reading.
     owner: Option<Owner>,
+    teller: Teller,
 }
 
 #[derive(Debug)]
@@ -58,12 +59,18 @@ struct Owner {
 }
 
 impl DiskLedger {
-    pub(super) fn open(path: &Path, held: Arc<Held>, opened: Wall) -> Result<Self, StoreError> {
-        let connection = file::open_writer(path, &SCHEMA, opened)?;
+    pub(super) fn open(
+        path: &Path,
+        held: Arc<Held>,
+        opened: Wall,
+        teller: Teller,
+    ) -> Result<Self, StoreError> {
+        let connection = file::open_writer(path, &SCHEMA, opened, &teller)?;
         let mut ledger = Self {
             path: path.to_owned(),
             owner: None,
             readers: Readers::new(path, &SCHEMA),
+            teller,
         };
         ledger.check()?;
         let next = || {
@@ -84,20 +91,21 @@ impl DiskLedger {
         Ok(ledger)
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn read(path: &Path, teller: Teller) -> Result<Self, StoreError> {
         let readers = Readers::new(path, &SCHEMA);
         readers.with(|_| Ok(()))?;
         Ok(Self {
             path: path.to_owned(),
             owner: None,
             readers,
+            teller,
         })
     }
 
     /// Reads the whole file and verifies its structure and every entry.
     pub fn check(&self) -> Result<(), StoreError> {
         self.readers.with(|connection| {
-            file::quick_check(connection, &self.path)?;
+            file::quick_check(connection, &self.path, &self.teller)?;
             self.entries(connection, &Key::new([]), &Key::END, usize::MAX)?;
             let check = || {
                 counter(connection, "fence")?;
@@ -121,7 +129,7 @@ impl DiskLedger {
     ) -> Result<Revision, LedgerError> {
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => file::open_writer(&self.path, &SCHEMA, opened)?,
+            None => file::open_writer(&self.path, &SCHEMA, opened, &self.teller)?,
         };
         let failed = self.sql("write to");
         let step = (|| {
@@ -194,6 +202,8 @@ impl DiskLedger {
             let entry = entry.map_err(|key| {
                 StoreError::corrupt(&self.path, format!("the entry {key} is not what was written"))
             })?;
+            self.teller
+                .row("entries of the ledger read", entries.len() as u64, 0);
             entries.push(entry);
         }
         Ok(entries)
@@ -282,7 +292,9 @@ impl Ledger for DiskLedger {
     }
 
     fn backup(&self, to: &Path) -> Result<(), LedgerError> {
-        Ok(self.readers.with(|connection| file::copy(connection, to))?)
+        Ok(self
+            .readers
+            .with(|connection| file::copy(connection, to, &self.teller))?)
     }
 }
 

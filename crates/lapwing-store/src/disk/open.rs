@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::chunk::{Chunk, Raw, read_log};
-use crate::{StoreError, history::HOUR, history::hour_of};
+use crate::{StoreError, Teller, history::HOUR, history::hour_of};
 
 #[derive(Debug, Default)]
 pub(super) struct Open {
@@ -27,18 +27,23 @@ pub(super) struct Open {
 const OVERHEAD: usize = 96;
 
 impl Open {
-    pub(super) fn load(connection: &Connection, path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn load(connection: &Connection, path: &Path, teller: &Teller) -> Result<Self, StoreError> {
         let mut open = Self {
             last: -1,
             folds: -1,
             ..Self::default()
         };
-        open.refresh(connection, path)?;
+        open.refresh(connection, path, teller)?;
         Ok(open)
     }
 
     /// Takes in what the log holds beyond what is here.
-    pub(super) fn refresh(&mut self, connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    pub(super) fn refresh(
+        &mut self,
+        connection: &Connection,
+        path: &Path,
+        teller: &Teller,
+    ) -> Result<(), StoreError> {
         let failed = |e| StoreError::sql("read", path, e);
         let folds = folds(connection).map_err(failed)?;
         if folds != self.folds {
@@ -52,6 +57,7 @@ impl Open {
             .prepare_cached("SELECT id, n, blob FROM log WHERE id > ? ORDER BY id")
             .map_err(failed)?;
         let mut found = statement.query([self.last]).map_err(failed)?;
+        let mut rows_read = 0;
         while let Some(row) = found.next().map_err(failed)? {
             let id = row.get(0).map_err(failed)?;
             let blob = row.get_ref(2).map_err(failed)?.as_blob().unwrap_or_default();
@@ -60,6 +66,8 @@ impl Open {
                 StoreError::corrupt(path, format!("batch {id} of the log is not what was written"))
             })?;
             self.add(id, &rows);
+            teller.tell("observations read back", rows_read, 0);
+            rows_read += rows.len() as u64;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::{
     history, ledger,
     lock::Lock,
 };
-use crate::StoreError;
+use crate::{StoreError, Teller};
 
 /// What a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Restored {
 /// holds `ledger.db`, `history.db` or both.
 ///
 /// Everything is copied and verified before the first file is replaced. `now` names the files that are kept aside.
-pub fn restore(from: &Path, to_dir: &Path, now: Wall) -> Result<Restored, StoreError> {
+pub fn restore(from: &Path, to_dir: &Path, now: Wall, teller: &Teller) -> Result<Restored, StoreError> {
     let parts = parts(from)?;
     let lock = {
         use std::os::unix::fs::DirBuilderExt;
@@ -41,8 +41,8 @@ pub fn restore(from: &Path, to_dir: &Path, now: Wall) -> Result<Restored, StoreE
         let target = to_dir.join(name);
         let copy = file::beside(&target, ".restore");
         file::remove_all(&copy);
-        let copied =
-            file::open_source(source, schema).and_then(|(connection, _)| file::copy(&connection, &copy));
+        let copied = file::open_source(source, schema)
+            .and_then(|(connection, _)| file::copy(&connection, &copy, teller));
         if let Err(e) = copied {
             for (copy, _) in &ready {
                 file::remove_all(copy);

@@ -5,8 +5,11 @@ use std::{sync::PoisonError, time::Duration};
 use lapwing_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::history::{DiskHistory, Writer};
-use crate::{Retained, StoreError, history::first_kept_hour};
+use super::{
+    file::MIB,
+    history::{DiskHistory, Writer},
+};
+use crate::{Retained, StoreError, Teller, history::first_kept_hour};
 
 /// Rollups go this many hours at a time: finding the oldest means reading all.
 const ROLLUP_STEP: i64 = 24 * 7;
@@ -33,6 +36,8 @@ impl DiskHistory {
             if oldest >= first_kept && !too_large().map_err(&failed)? {
                 break;
             }
+            self.teller
+                .tell("hours of old observations deleted", done.raw_hours, 0);
             writer
                 .connection
                 .execute("DELETE FROM chunk WHERE hour = ?", [oldest])
@@ -43,6 +48,7 @@ impl DiskHistory {
             let Some(oldest) = oldest_hour(&writer.connection, "rollup").map_err(&failed)? else {
                 break;
             };
+            self.teller.tell("old rollups deleted", done.rollups, 0);
             let until = oldest.saturating_add(ROLLUP_STEP);
             let gone = writer
                 .connection
@@ -53,7 +59,7 @@ impl DiskHistory {
         if done.rollups > 0 {
             self.forget_series(writer)?;
         }
-        shrink(&writer.connection, max_size).map_err(&failed)?;
+        shrink(&writer.connection, max_size, &self.teller).map_err(&failed)?;
         Ok(done)
     }
 
@@ -102,7 +108,7 @@ fn used(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Gives free pages back, unless they are few enough to be used again soon.
-fn shrink(connection: &Connection, max_size: u64) -> rusqlite::Result<()> {
+fn shrink(connection: &Connection, max_size: u64, teller: &Teller) -> rusqlite::Result<()> {
     let (pages, free) = (
         pragma(connection, "page_count")?,
         pragma(connection, "freelist_count")?,
@@ -112,6 +118,11 @@ fn shrink(connection: &Connection, max_size: u64) -> rusqlite::Result<()> {
     }
     loop {
         let before = pragma(connection, "freelist_count")?;
+        teller.tell(
+            "MiB given back to the disk",
+            free.saturating_sub(before) / MIB,
+            free / MIB,
+        );
         let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_STEP})"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
