@@ -33,6 +33,9 @@ const SENSORS: usize = 3;
 const PERIOD: u64 = 30 * SECOND;
 const GRACE: u64 = 60 * SECOND;
 
+/// The line's return shows at the latest after so long, in which every target was probed.
+const NOTICED: u64 = 45 * SECOND;
+
 /// Seeds run on every test; `LAPWING_SIM_SEEDS` asks for more.
 #[expect(
     clippy::disallowed_methods,
@@ -365,6 +368,10 @@ impl World {
     }
 
     fn announced(&mut self, event: &Event) {
+        // That the line is back shows at the next probes: until then nobody could be heard.
+        if event.kind == EventKind::Online && self.mono < self.line_until + NOTICED {
+            self.excuse();
+        }
         let Some(index) = event
             .series
             .as_ref()

@@ -187,6 +187,7 @@ impl BeatStanding {
             *time = time.map(|at| at.min(now));
         }
         self.deaf.retain(|span| span.from < now);
+        self.deaf.iter_mut().for_each(|span| span.to = span.to.min(now));
     }
 
     /// The clock was set by so much. All times move, those of earlier runs too: what is left until the deadline stays.
@@ -540,6 +541,22 @@ fn absence(beats: &BeatStanding, policy: &Policy, rule: &BeatRule, now: Wall) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_deafness_lies_ahead_of_a_clock_that_was_set_back() {
+        let span = |from, to| Interval {
+            from: Wall(from),
+            to: Wall(to),
+        };
+        let mut beats = BeatStanding {
+            last: Some(Wall(90)),
+            deaf: vec![span(10, 40), span(50, 200), span(300, 400)],
+            ..BeatStanding::default()
+        };
+        beats.cap(Wall(80));
+        assert_eq!(beats.last, Some(Wall(80)));
+        assert_eq!(beats.deaf, [span(10, 40), span(50, 80)]);
+    }
 
     #[test]
     fn of_a_long_line_the_end_is_quoted() {
