@@ -1,6 +1,6 @@
 //! Text in columns, each as wide as what it holds. Tens of thousands of rows are laid out at once.
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::paint::Paint;
 
@@ -48,6 +48,24 @@ impl Columns {
         text
     }
 
+    /// For a narrow screen: the first `columns` columns, and what stands in those after them on lines of its own, not
+    /// wider than `width`, under the second column.
+    pub(crate) fn render_narrow(&self, columns: usize, width: usize, paint: Paint) -> String {
+        let mut text = String::new();
+        let titles: Vec<String> = self.titles.iter().map(|title| paint.bold(title)).collect();
+        self.line(&mut text, titles.iter().take(columns));
+        let indent = self.indent(1);
+        for row in &self.rows {
+            self.line(&mut text, row.iter().take(columns));
+            for cell in row.iter().skip(columns) {
+                for line in wrapped(cell, width.saturating_sub(indent)) {
+                    text.push_str(&format!("{:indent$}{line}\n", ""));
+                }
+            }
+        }
+        text
+    }
+
     fn line<'a>(&self, text: &mut String, cells: impl Iterator<Item = &'a String>) {
         text.push(' ');
         for (cell, width) in cells.zip(&self.widths) {
@@ -80,6 +98,33 @@ fn shown(text: &str) -> usize {
     first + coloured.map(|(_, rest)| rest.width()).sum::<usize>()
 }
 
+/// As much of a text as fits into so many cells; what is cut ends in `…`.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut fits = String::new();
+    for c in text.chars() {
+        if fits.width() + c.width().unwrap_or(0) >= width {
+            break;
+        }
+        fits.push(c);
+    }
+    fits + "…"
+}
+
+/// The words of a text in lines of at most `width` cells, where no word is wider.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +151,31 @@ mod tests {
             coloured
                 .render(3, false, Paint::Plain)
                 .contains("\u{1b}[31;1mdown\u{1b}[0m   refused\n")
+        );
+    }
+
+    #[test]
+    fn on_a_narrow_screen_the_rest_stands_below_in_lines() {
+        let expected = " NAME
+ żółw
+       down
+       refused
+ 東京
+       up
+";
+        assert_eq!(columns(Paint::Plain).render_narrow(1, 14, Paint::Plain), expected);
+        assert_eq!(
+            wrapped("a bc 東京 d", 5),
+            ["a bc", "東京", "d"].map(str::to_owned)
+        );
+        assert_eq!(wrapped("longer than that", 3), ["longer", "than", "that"]);
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        assert_eq!(
+            (cut("東京", 4), cut("東京", 3), cut("web", 2)),
+            ("東京".into(), "東…".into(), "w…".into())
         );
     }
 

@@ -4,8 +4,11 @@
 
 pub mod check_lines;
 mod columns;
+pub mod console;
+pub mod details;
 pub mod echo_lines;
 pub mod event_lines;
+pub mod monitor_table;
 pub mod paint;
 pub mod report_classic;
 pub mod report_csv;
@@ -14,4 +17,5 @@ pub mod report_table;
 #[cfg(test)]
 mod samples;
 pub mod status_table;
+pub mod top;
 pub mod watch;

@@ -1,15 +1,25 @@
 //! `lapwing status`: counts, and a table of series, worst first.
 
-use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
 use lapwing_api::shapes::{SeriesShape, StatusShape};
 
-use crate::paint::Paint;
+use crate::{
+    columns::{Columns, cut},
+    paint::Paint,
+};
 
 /// Most rows of the table; `--json` has all.
 const MAX_ROWS: usize = 1_000;
 
-pub fn render(status: &StatusShape, zone: &TimeZone, paint: Paint, all: bool) -> String {
+/// `width` is that of the terminal: in a narrow one the targets are left out, and reasons stand below. None is as wide as
+/// it takes.
+pub fn render(
+    status: &StatusShape,
+    zone: &TimeZone,
+    paint: Paint,
+    all: bool,
+    width: Option<usize>,
+) -> String {
     let counts: Vec<String> = status
         .counts
         .iter()
@@ -37,7 +47,7 @@ pub fn render(status: &StatusShape, zone: &TimeZone, paint: Paint, all: bool) ->
     series.sort_by_key(|s| (rank(&s.state), s.series.as_str()));
     if !series.is_empty() {
         text.push('\n');
-        text.push_str(&table(&series, zone, paint));
+        text.push_str(&table(&series, zone, paint, width));
     }
     if series.len() > MAX_ROWS {
         text.push_str(&format!(
@@ -55,33 +65,42 @@ pub fn render(status: &StatusShape, zone: &TimeZone, paint: Paint, all: bool) ->
     text
 }
 
-fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["STATE", "SERIES", "SINCE", "LAST", "TARGET", "REASON"].map(|h| paint.bold(h)));
-    for one in series.iter().take(MAX_ROWS) {
-        let mut reason = one.remarks(&|at| local(at, zone));
-        if let Some(loss) = one.loss.filter(|l| *l > 0.0) {
-            reason = format!("{loss:.2}% loss {reason}");
-        }
-        table.add_row([
-            paint.state(&one.state, &one.state),
-            one.series.clone(),
-            local(&one.since, zone),
-            one.last_sign(),
-            one.target.clone(),
-            reason,
-        ]);
+fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint, width: Option<usize>) -> String {
+    let shown = || series.iter().take(MAX_ROWS);
+    let state = |one: &SeriesShape| paint.state(&one.state, &one.state);
+    let mut whole = Columns::new(&["STATE", "SERIES", "SINCE", "LAST", "TARGET", "REASON"]);
+    let mut short = Columns::new(&["STATE", "SERIES", "SINCE", "LAST", "REASON"]);
+    for one in shown() {
+        let (since, reason) = (local(&one.since, zone), reason(one, zone));
+        let head = [state(one), one.series.clone(), since, one.last_sign()];
+        whole.add([head.to_vec(), vec![one.target.clone(), reason.clone()]].concat());
+        short.add([head.to_vec(), vec![reason]].concat());
     }
-    trimmed(&table)
+    let Some(width) = width.filter(|width| whole.width(6) > *width) else {
+        return whole.render(6, false, paint);
+    };
+    if short.width(5) <= width {
+        return short.render(5, false, paint);
+    }
+    if short.width(4) <= width {
+        return short.render_narrow(4, width, paint);
+    }
+    let mut narrow = Columns::new(&["STATE", "SERIES"]);
+    let states = shown().map(|one| one.state.len()).max().unwrap_or(0).max(5);
+    for one in shown() {
+        let since = format!("since {}", local(&one.since, zone));
+        let name = cut(&one.series, width.saturating_sub(states + 3));
+        narrow.add(vec![state(one), name, since, reason(one, zone)]);
+    }
+    narrow.render_narrow(2, width, paint)
 }
 
-/// The table without the spaces that it leaves at line ends.
-pub(crate) fn trimmed(table: &Table) -> String {
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
+fn reason(one: &SeriesShape, zone: &TimeZone) -> String {
+    let remarks = one.remarks(&|at| local(at, zone));
+    match one.loss.filter(|loss| *loss > 0.0) {
+        Some(loss) => format!("{loss:.2}% loss {remarks}"),
+        None => remarks,
+    }
 }
 
 pub(crate) fn rank(state: &str) -> usize {
@@ -105,5 +124,90 @@ pub fn local(rfc3339: &str, zone: &TimeZone) -> String {
             .strftime("%Y-%m-%d %H:%M:%S")
             .to_string(),
         Err(_) => rfc3339.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> StatusShape {
+        let series = |name: &str, state: &str, reason: &str| {
+            format!(
+                r#"{{"series":"{name}","monitor":"{name}","target":"tcp://192.0.2.1:80","kind":"tcp","state":"{state}",
+                    "since":"2026-11-20T14:51:19Z","skipped":0,"reason":{{"code":"x","detail":"{reason}"}}}}"#
+            )
+        };
+        let all = [
+            series(
+                "東京 😀",
+                "down",
+                "connection refused by somebody who is far away",
+            ),
+            series("web", "up", ""),
+        ];
+        let text = format!(
+            r#"{{"v":1,"version":"1","at":"2026-11-20T14:51:20Z","running":true,"counts":{{"down":1,"up":1}},
+                "series":[{}],"notifiers":[],"listeners":{{}}}}"#,
+            all.join(",")
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn shown(width: Option<usize>) -> String {
+        render(&status(), &TimeZone::UTC, Paint::Plain, true, width)
+    }
+
+    #[test]
+    fn it_is_as_wide_as_it_takes() {
+        let expected = "\
+1 down, 1 up
+
+ STATE  SERIES   SINCE                LAST  TARGET              REASON
+ down   東京 😀  2026-11-20 14:51:19  -     tcp://192.0.2.1:80  connection refused by somebody who is far away
+ up     web      2026-11-20 14:51:19  -     tcp://192.0.2.1:80
+";
+        assert_eq!(shown(None), expected);
+        assert_eq!(shown(Some(110)), expected);
+    }
+
+    #[test]
+    fn what_a_narrow_terminal_has_no_room_for_stands_below() {
+        let expected = "\
+1 down, 1 up
+
+ STATE  SERIES   SINCE                LAST  REASON
+ down   東京 😀  2026-11-20 14:51:19  -     connection refused by somebody who is far away
+ up     web      2026-11-20 14:51:19  -
+";
+        assert_eq!(shown(Some(100)), expected);
+        let expected = "\
+1 down, 1 up
+
+ STATE  SERIES   SINCE                LAST
+ down   東京 😀  2026-11-20 14:51:19  -
+        connection refused by somebody who is far
+        away
+ up     web      2026-11-20 14:51:19  -
+";
+        assert_eq!(shown(Some(50)), expected);
+        let expected = "\
+1 down, 1 up
+
+ STATE  SERIES
+ down   東京 😀
+        since
+        2026-11-20
+        14:51:19
+        connection
+        refused by
+        somebody who
+        is far away
+ up     web
+        since
+        2026-11-20
+        14:51:19
+";
+        assert_eq!(shown(Some(20)), expected);
     }
 }

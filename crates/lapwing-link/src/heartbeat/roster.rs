@@ -21,7 +21,7 @@ const MIN_KEY: usize = 16;
 const MAX_KEY: usize = 128;
 
 /// Who may send beats, and to which series they go.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Roster {
     keyed: HashMap<SensorId, Sensor>,
     plain: HashMap<IpNet, Arc<str>>,
@@ -33,6 +33,7 @@ pub struct Roster {
 }
 
 /// A keyed sensor. Kept small, for there may be a hundred thousand.
+#[derive(Clone)]
 pub(super) struct Sensor {
     pub(super) series: Arc<str>,
     /// The first key, and behind it the second, if there is one.

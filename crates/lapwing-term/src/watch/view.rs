@@ -11,12 +11,14 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{Tally, Watched, percent, tally::Seen};
 use crate::{echo_lines::ms, paint::Paint, status_table::local};
 
-/// Lines that events have at least, where there are as many.
+/// Lines that events have at least, where there are as many, and where the screen is not a low one.
 const EVENTS: usize = 5;
 /// Lines of a series that is shown whole, with the gap after it.
 const BLOCK: usize = 5;
 /// The title, the gap below it, and the keys.
 const FRAME: usize = 3;
+/// Cells of a screen on which names are more than alignment.
+const NARROW: usize = 40;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// What there is to see.
@@ -39,7 +41,8 @@ impl View<'_> {
         let paint = self.paint;
         let mut lines = vec![self.title(width), String::new()];
         let foot = FRAME + self.troubles.len();
-        let room = height.saturating_sub(foot + EVENTS.min(self.events.len() + 1));
+        let events = EVENTS.min(self.events.len() + 1).min(height / 3);
+        let room = height.saturating_sub(foot + events);
         if self.series.len() * BLOCK <= room {
             self.series
                 .iter()
@@ -84,8 +87,12 @@ impl View<'_> {
             .reason
             .as_ref()
             .map_or_else(String::new, |r| format!("  {}", r.detail));
+        // Under each other, where there is room for it.
+        let states = if width < NARROW { 0 } else { 12 };
         let head = Line::new(width)
-            .put(&format!("{:<12} ", one.state), |t| paint.state(&one.state, t))
+            .put(&format!("{:<states$} ", one.state), |t| {
+                paint.state(&one.state, t)
+            })
             .put(&one.series, |t| paint.bold(t))
             .put(&reason, ToOwned::to_owned)
             .put(&format!("  {}", one.target), |t| paint.faint(t))
@@ -117,11 +124,14 @@ impl View<'_> {
             all.len()
         };
         let name = all.iter().take(shown).map(|one| one.series.width()).max();
-        let name = name.unwrap_or_default().min(width / 3);
+        let most = if width < NARROW { width } else { width / 3 };
+        let name = name.unwrap_or_default().min(most);
+        let states = all.iter().take(shown).map(|one| one.state.len()).max();
+        let states = states.unwrap_or_default();
         let mut lines: Vec<String> = all
             .iter()
             .take(shown)
-            .map(|one| self.row(one, name, width))
+            .map(|one| self.row(one, states, name, width))
             .collect();
         if all.len() > shown {
             let more = format!("… and {} more", all.len() - shown);
@@ -130,7 +140,7 @@ impl View<'_> {
         lines
     }
 
-    fn row(&self, one: &SeriesShape, name: usize, width: usize) -> String {
+    fn row(&self, one: &SeriesShape, states: usize, name: usize, width: usize) -> String {
         let paint = self.paint;
         let none = Tally::default();
         let tally = self.watched.tally(&one.series).unwrap_or(&none);
@@ -140,7 +150,9 @@ impl View<'_> {
             .spread()
             .map_or_else(String::new, |rtt| format!("{} ms", ms(rtt.median_ms)));
         let line = Line::new(width)
-            .put(&format!("{:<12} ", one.state), |t| paint.state(&one.state, t))
+            .put(&format!("{:<states$}  ", one.state), |t| {
+                paint.state(&one.state, t)
+            })
             .put(&title.text, ToOwned::to_owned)
             .put(
                 &format!("  {:>6.2}%  {rtt:>10}  ", loss(one, tally)),
@@ -154,10 +166,15 @@ impl View<'_> {
         let (word, rest) = event
             .text
             .split_at(event.text.find(' ').unwrap_or(event.text.len()));
+        let at = local(&event.at, self.zone);
+        // The day goes where there is hardly room for what happened.
+        let at = at
+            .split(' ')
+            .next_back()
+            .filter(|_| width < NARROW)
+            .unwrap_or(&at);
         Line::new(width)
-            .put(&format!("{}  ", local(&event.at, self.zone)), |t| {
-                self.paint.faint(t)
-            })
+            .put(&format!("{at}  "), |t| self.paint.faint(t))
             .put(word, |t| self.paint.state(&event.state, t))
             .put(rest, ToOwned::to_owned)
             .text
@@ -322,9 +339,18 @@ mod tests {
         let mut many: Vec<SeriesShape> = (0..30).map(|_| series("up")).collect();
         many[20].state = "down".to_owned();
         let lines = shown(&watched(), &many, (60, 20), Paint::Plain);
-        assert_eq!(lines[2], "down         web   25.00%     4.00 ms  ██x?▓");
-        assert_eq!(lines[3], "up           web   25.00%     4.00 ms  ██x?▓");
+        assert_eq!(lines[2], "down  web   25.00%     4.00 ms  ██x?▓");
+        assert_eq!(lines[3], "up    web   25.00%     4.00 ms  ██x?▓");
         assert!(lines.iter().any(|line| line == "… and 20 more"), "{lines:#?}");
+    }
+
+    #[test]
+    fn on_a_narrow_screen_names_and_events_come_first() {
+        let mut long = series("down");
+        long.series = "db.example.com".to_owned();
+        let lines = shown(&watched(), &[long, series("up")], (24, 9), Paint::Plain);
+        assert_eq!(lines[2], "down  db.example.com    ");
+        assert!(lines.iter().any(|line| line == "14:51:21  …"), "{lines:#?}");
     }
 
     #[test]

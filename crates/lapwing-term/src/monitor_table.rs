@@ -1,0 +1,153 @@
+//! `lapwing list`: a line a monitor.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::tz::TimeZone;
+use lapwing_api::monitors::{MonitorPage, MonitorShape, Origin};
+use lapwing_core::{observation::clean, time::short};
+
+use crate::{
+    columns::Columns,
+    paint::Paint,
+    status_table::{local, rank},
+};
+
+/// Longest text in a cell, in bytes.
+const CELL: usize = 200;
+
+/// `width` is that of the terminal: columns that do not fit are left out. None leaves out none.
+pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<usize>) -> String {
+    if page.total == 0 {
+        return "Nothing is watched. `lapwing add NAME TARGET` begins, or a [[monitor]] in the configuration.\n"
+            .to_owned();
+    }
+    if page.matching == 0 {
+        return format!("None of the {} monitors fits.\n", page.total);
+    }
+    let mut table = Columns::new(&["NAME", "STATE", "TARGET", "EVERY", "FROM"]);
+    for monitor in &page.monitors {
+        table.add(vec![
+            clean(&monitor.name, CELL),
+            states(&monitor.states, paint),
+            target(monitor),
+            every(monitor.interval_s),
+            origin(&monitor.origin, zone),
+        ]);
+    }
+    let fits = |columns: &usize| width.is_none_or(|width| table.width(*columns) <= width);
+    let columns = (2..=5).rev().find(fits).unwrap_or(2);
+    let mut text = table.render(columns, columns == 2, paint);
+    let more = page.matching.saturating_sub(page.offset + page.monitors.len());
+    if more > 0 {
+        text.push_str(&format!("… and {more} more; --search TEXT narrows it down\n"));
+    }
+    text
+}
+
+/// `up`, or `2 up, 1 down` where there are several series.
+pub(crate) fn states(states: &BTreeMap<String, usize>, paint: Paint) -> String {
+    let mut sorted: Vec<(&String, &usize)> = states.iter().collect();
+    sorted.sort_by_key(|(state, _)| rank(state));
+    let is_one = sorted.iter().map(|(_, count)| **count).sum::<usize>() == 1;
+    let words = sorted.into_iter().map(|(state, count)| {
+        let word = if is_one {
+            state.clone()
+        } else {
+            format!("{count} {state}")
+        };
+        paint.state(state, &word)
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn target(monitor: &MonitorShape) -> String {
+    let more = monitor.series.saturating_sub(1);
+    let target = clean(&monitor.target, CELL);
+    if more == 0 {
+        target
+    } else {
+        format!("{target} and {more} more")
+    }
+}
+
+pub(crate) fn every(interval_s: Option<f64>) -> String {
+    let length = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
+    interval_s.map_or_else(|| "-".to_owned(), |s| short(length(s)))
+}
+
+/// Where it is to be changed.
+pub(crate) fn origin(origin: &Origin, zone: &TimeZone) -> String {
+    match origin {
+        Origin::File { file, line } => format!("{}:{line}", clean(file, CELL)),
+        Origin::Added { by, at } if by.is_empty() => format!("added {}", local(at, zone)),
+        Origin::Added { by, at } => format!("added by {} {}", clean(by, CELL), local(at, zone)),
+        Origin::Adopted => "adopted heartbeats".to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn monitor(name: &str, origin: Origin, states: &[(&str, usize)]) -> MonitorShape {
+        MonitorShape {
+            name: name.to_owned(),
+            origin,
+            target: format!("tcp://{name}.example.com:80"),
+            series: states.iter().map(|(_, count)| count).sum(),
+            states: states.iter().map(|(s, n)| ((*s).to_owned(), *n)).collect(),
+            interval_s: Some(90.0),
+            notify: vec!["ops".to_owned()],
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn page() -> MonitorPage {
+        let file = Origin::File {
+            file: "lapwing.toml".to_owned(),
+            line: 12,
+        };
+        let added = Origin::Added {
+            by: "anna".to_owned(),
+            at: "2026-11-20T14:51:19Z".to_owned(),
+        };
+        MonitorPage {
+            v: 1,
+            total: 9,
+            matching: 5,
+            offset: 0,
+            monitors: vec![
+                monitor("db", file, &[("down", 1)]),
+                monitor("we\u{1b}b", added, &[("down", 1), ("up", 2)]),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_line_a_monitor_as_wide_as_there_is_room() {
+        let shown = |width| render(&page(), &TimeZone::UTC, Paint::Plain, width);
+        let whole = [
+            " NAME  STATE         TARGET                                EVERY  FROM",
+            " db    down          tcp://db.example.com:80               1m30s  lapwing.toml:12",
+            " we b  1 down, 2 up  tcp://we b.example.com:80 and 2 more  1m30s  added by anna 2026-11-20 14:51:19",
+            "… and 3 more; --search TEXT narrows it down",
+        ];
+        assert_eq!(shown(None).lines().collect::<Vec<_>>(), whole);
+        assert!(!shown(Some(70)).contains("FROM"), "{}", shown(Some(70)));
+        let narrow = shown(Some(20));
+        assert!(narrow.starts_with(" NAME  STATE\n"), "{narrow}");
+        assert!(narrow.contains("\n       tcp://db.example.com:80\n"), "{narrow}");
+    }
+
+    #[test]
+    fn nothing_is_said_in_words() {
+        let mut page = page();
+        page.matching = 0;
+        assert_eq!(
+            render(&page, &TimeZone::UTC, Paint::Plain, None),
+            "None of the 9 monitors fits.\n"
+        );
+        page.total = 0;
+        assert!(render(&page, &TimeZone::UTC, Paint::Plain, None).starts_with("Nothing is watched."));
+    }
+}

@@ -1,0 +1,254 @@
+//! What keys, mouse and pasted text do.
+
+use lapwing_api::{monitors::Sort, steering::WishWord};
+use lapwing_core::{observation::clean, time::parse_duration};
+use ratatui::{
+    crossterm::event::{
+        KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+    },
+    layout::Position,
+};
+
+use super::{Action, Entry, Hit, Model, RANGES, list::ORDERS, view::STATES};
+
+/// Longest text that is typed into a line, in bytes.
+const LONGEST: usize = 200;
+/// Rows that a turn of the wheel moves.
+const WHEEL: isize = 3;
+
+impl Model {
+    pub fn key(&mut self, key: KeyEvent) -> Option<Action> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c') => Some(Action::Quit),
+                KeyCode::Char('z') => Some(Action::Suspend),
+                KeyCode::Char('l') => Some(Action::Redraw),
+                KeyCode::Char('u') => {
+                    self.edit(String::clear);
+                    None
+                }
+                _ => None,
+            };
+        }
+        match self.entry {
+            Entry::Keys => self.command(key.code),
+            Entry::Search | Entry::Silence { .. } => self.typed(key.code),
+        }
+    }
+
+    pub fn mouse(&mut self, mouse: MouseEvent) -> Option<Action> {
+        match mouse.kind {
+            MouseEventKind::ScrollUp => self.window.scroll(-WHEEL),
+            MouseEventKind::ScrollDown => self.window.scroll(WHEEL),
+            MouseEventKind::Down(MouseButton::Left) => return self.click(mouse.column, mouse.row),
+            _ => {}
+        }
+        None
+    }
+
+    /// Pasted text is text, whatever keys it would be.
+    pub fn paste(&mut self, text: &str) {
+        let text = clean(text.trim(), LONGEST);
+        self.edit(|line| line.push_str(&text));
+    }
+
+    fn click(&mut self, column: u16, row: u16) -> Option<Action> {
+        let at = Position::new(column, row);
+        let hit = self.hits.iter().rev().find(|(place, _)| place.contains(at));
+        match hit.map(|(_, hit)| hit.clone())? {
+            Hit::Row(row) if row == self.window.cursor => return self.command(KeyCode::Enter),
+            Hit::Row(row) => self.window.select(row),
+            Hit::Sort(sort) if sort == self.list.query.sort => return self.command(KeyCode::Char('r')),
+            Hit::Sort(sort) => self.sort_by(sort),
+            Hit::State(state) => self.filter(&state),
+            Hit::Range(range) => self.details.range = range,
+            Hit::Key(code) => return self.key(code.into()),
+            Hit::Shield => {}
+        }
+        None
+    }
+
+    fn command(&mut self, code: KeyCode) -> Option<Action> {
+        let was_help = std::mem::take(&mut self.help);
+        match code {
+            KeyCode::Char('q' | 'Q') => return Some(Action::Quit),
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.help = !was_help,
+            KeyCode::Esc if was_help => {}
+            KeyCode::Esc => self.back(),
+            KeyCode::Up | KeyCode::Char('k') => self.window.step(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.window.step(1),
+            KeyCode::PageUp => self.window.page(-1),
+            KeyCode::PageDown | KeyCode::Char(' ') => self.window.page(1),
+            KeyCode::Home | KeyCode::Char('g') => self.window.home(),
+            KeyCode::End | KeyCode::Char('G') => self.window.end(),
+            KeyCode::Enter => self.details.open = Some(self.chart.is_none()),
+            KeyCode::Left | KeyCode::Char('[') => self.range(-1),
+            KeyCode::Right | KeyCode::Char(']') => self.range(1),
+            KeyCode::Char('/') => self.entry = Entry::Search,
+            KeyCode::Char('<') => self.next_sort(-1),
+            KeyCode::Char('>') => self.next_sort(1),
+            KeyCode::Char('r') => {
+                self.list.query.reverse = !self.list.query.reverse;
+                self.list_anew();
+            }
+            KeyCode::Tab => self.next_filter(1),
+            KeyCode::BackTab => self.next_filter(-1),
+            KeyCode::Char('0') => self.filter(""),
+            KeyCode::Char(digit @ '1'..='7') => {
+                let state = digit.to_digit(10).and_then(|at| STATES.get(at as usize - 1));
+                if let Some(state) = state {
+                    self.filter(state);
+                }
+            }
+            KeyCode::Char('l') => self.log = Some(!self.is_log_open()),
+            KeyCode::Char(key @ ('p' | 'a' | 's' | 'c')) => return self.act(key),
+            _ => self.help = was_help,
+        }
+        None
+    }
+
+    /// One step back: the details, the search, the filter.
+    fn back(&mut self) {
+        if self.chart.is_some() && self.details.open == Some(true) {
+            self.details.open = Some(false);
+        } else if !self.list.query.search.is_empty() {
+            self.list.query.search.clear();
+            self.list_anew();
+        } else if !self.list.query.states.is_empty() {
+            self.filter("");
+        }
+    }
+
+    /// What is to be done to the selected series.
+    fn act(&mut self, key: char) -> Option<Action> {
+        let Some(row) = self.selected() else {
+            self.say("nothing is selected", true);
+            return None;
+        };
+        let series = row.series.clone();
+        let (is_paused, is_silenced) = (row.paused.is_some(), row.silenced.is_some());
+        let wish = match key {
+            'c' => return Some(Action::Check(series)),
+            'p' if is_paused => WishWord::Resume,
+            'p' => WishWord::Pause,
+            'a' => WishWord::Ack,
+            _ if is_silenced => WishWord::Unsilence,
+            _ => {
+                let text = String::new();
+                self.entry = Entry::Silence { series, text };
+                return None;
+            }
+        };
+        Some(Action::Wish {
+            wish,
+            series,
+            until: None,
+            reason: None,
+        })
+    }
+
+    fn typed(&mut self, code: KeyCode) -> Option<Action> {
+        match code {
+            KeyCode::Esc => {
+                let was_search = matches!(self.entry, Entry::Search);
+                self.entry = Entry::Keys;
+                if was_search && !self.list.query.search.is_empty() {
+                    self.list.query.search.clear();
+                    self.list_anew();
+                }
+            }
+            KeyCode::Enter => return self.entered(),
+            KeyCode::Backspace => self.edit(|line| {
+                line.pop();
+            }),
+            KeyCode::Char(c) if !c.is_control() => self.edit(|line| line.push(c)),
+            // The list goes on under the search.
+            KeyCode::Up => self.window.step(-1),
+            KeyCode::Down => self.window.step(1),
+            KeyCode::PageUp => self.window.page(-1),
+            KeyCode::PageDown => self.window.page(1),
+            _ => {}
+        }
+        None
+    }
+
+    fn entered(&mut self) -> Option<Action> {
+        let Entry::Silence { series, text } = &self.entry else {
+            self.entry = Entry::Keys;
+            return None;
+        };
+        let (length, why) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        match parse_duration(length) {
+            Ok(length) => {
+                let why = why.trim();
+                let wish = Action::Wish {
+                    wish: WishWord::Silence,
+                    series: series.clone(),
+                    until: Some(self.now + length),
+                    reason: Some(why.to_owned()).filter(|why| !why.is_empty()),
+                };
+                self.entry = Entry::Keys;
+                Some(wish)
+            }
+            Err(_) => {
+                self.say("first how long, such as 30m, 2h or 1d12h, then why", true);
+                None
+            }
+        }
+    }
+
+    /// Changes the line that is typed, if there is one.
+    fn edit(&mut self, change: impl FnOnce(&mut String)) {
+        let line = match &mut self.entry {
+            Entry::Keys => return,
+            Entry::Search => &mut self.list.query.search,
+            Entry::Silence { text, .. } => text,
+        };
+        change(line);
+        line.truncate(line.floor_char_boundary(LONGEST));
+        if matches!(self.entry, Entry::Search) {
+            self.list_anew();
+        } else {
+            self.said = None;
+        }
+    }
+
+    fn range(&mut self, by: isize) {
+        let range = self.details.range.saturating_add_signed(by);
+        self.details.range = range.min(RANGES.len() - 1);
+    }
+
+    fn sort_by(&mut self, sort: Sort) {
+        (self.list.query.sort, self.list.query.reverse) = (sort, false);
+        self.list_anew();
+    }
+
+    fn next_sort(&mut self, by: isize) {
+        let at = ORDERS.iter().position(|(sort, _)| *sort == self.list.query.sort);
+        let next = (at.unwrap_or(0) as isize + by).rem_euclid(ORDERS.len() as isize);
+        self.sort_by(ORDERS[next as usize].0);
+    }
+
+    /// Shows one state alone; the same again, or none, shows all.
+    fn filter(&mut self, state: &str) {
+        let wanted = [state].into_iter().filter(|state| !state.is_empty());
+        let wanted: Vec<String> = wanted.map(ToOwned::to_owned).collect();
+        let is_same = wanted == self.list.query.states;
+        self.list.query.states = if is_same { Vec::new() } else { wanted };
+        self.list_anew();
+    }
+
+    /// Through the states that there are, and all of them.
+    fn next_filter(&mut self, by: isize) {
+        let mut states = vec![String::new()];
+        states.extend(self.counts().into_iter().map(|(state, _)| state));
+        let now = self.list.query.states.first().map_or("", String::as_str);
+        let at = states.iter().position(|state| state == now).unwrap_or(0);
+        let next = (at as isize + by).rem_euclid(states.len() as isize);
+        let next = states.swap_remove(next as usize);
+        self.filter(&next);
+    }
+}
