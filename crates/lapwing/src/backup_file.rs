@@ -11,17 +11,17 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use lapwing_core::time::Wall;
-use lapwing_store::{DataDir, HISTORY_FILE, History, LEDGER_FILE, Ledger, book};
+use lapwing_store::{DataDir, HISTORY_FILE, History, LEDGER_FILE, Ledger, Teller, added, book};
 
 /// What an SQLite file begins with (sqlite.org/fileformat.html, section 1.3).
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Copies the data folder into the new file `to`, while a daemon writes to it. Gives the size in bytes.
-pub fn backup(data: &Path, to: &Path) -> anyhow::Result<u64> {
+pub fn backup(data: &Path, to: &Path, teller: &Teller) -> anyhow::Result<u64> {
     if to.exists() {
         bail!("{} exists already: choose another name", to.display());
     }
-    let stores = DataDir::read(data)?;
+    let stores = DataDir::read(data)?.telling(teller.clone());
     let aside = Aside::make(to)?;
     let (ledger, history) = (aside.0.join(LEDGER_FILE), aside.0.join(HISTORY_FILE));
     // The ledger first: what history knows beyond it is counted at the start, the other way round it would be lost.
@@ -47,9 +47,9 @@ pub fn backup(data: &Path, to: &Path) -> anyhow::Result<u64> {
 
 /// Puts the backup `from` in the place of a data folder that no daemon holds: a file of [`backup`], or a copy of a
 /// store, or a folder with copies. Everything is verified before the first file is replaced. Gives a sentence.
-pub fn restore(from: &Path, data: &Path, now: Wall) -> anyhow::Result<String> {
+pub fn restore(from: &Path, data: &Path, now: Wall, teller: &Teller) -> anyhow::Result<String> {
     let aside = Aside::make(&data.join("restore"))?;
-    let done = lapwing_store::restore(&stores_of(from, &aside)?, data, now)?;
+    let done = lapwing_store::restore(&stores_of(from, &aside)?, data, now, teller)?;
     let kept: Vec<String> = done.kept.iter().map(|p| p.display().to_string()).collect();
     let kept = if kept.is_empty() {
         String::new()
@@ -64,11 +64,11 @@ pub fn restore(from: &Path, data: &Path, now: Wall) -> anyhow::Result<String> {
 }
 
 /// Reads every entry of a backup, without touching the data folder beside which it works.
-pub fn verify(from: &Path, data: &Path) -> anyhow::Result<()> {
+pub fn verify(from: &Path, data: &Path, teller: &Teller) -> anyhow::Result<()> {
     let aside = Aside::make(&data.join("verify"))?;
     let copy = aside.0.join("copy");
-    lapwing_store::restore(&stores_of(from, &aside)?, &copy, Wall(0))?;
-    let stores = DataDir::read(&copy)?;
+    lapwing_store::restore(&stores_of(from, &aside)?, &copy, Wall(0), teller)?;
+    let stores = DataDir::read(&copy)?.telling(teller.clone());
     let damaged = || format!("{} is damaged", from.display());
     if copy.join(LEDGER_FILE).exists() {
         let ledger = stores.ledger()?;
@@ -77,6 +77,7 @@ pub fn verify(from: &Path, data: &Path) -> anyhow::Result<()> {
         book::all_outages(&ledger).with_context(damaged)?;
         book::all_unknown(&ledger).with_context(damaged)?;
         book::dead_letters(&ledger).with_context(damaged)?;
+        added::all(&ledger).with_context(damaged)?;
     }
     if copy.join(HISTORY_FILE).exists() {
         stores.history()?.check().with_context(damaged)?;

@@ -1,32 +1,49 @@
 //! The command line: what there is, with examples, and who does it.
 
 mod ack;
+mod add;
 mod backup;
 mod check;
 mod completions;
 pub mod config;
+mod console;
 mod echo;
+mod edit;
+mod edits;
 mod events;
+mod help;
 mod import;
+mod list;
 mod local;
 mod man;
 mod notify;
 mod pause;
+mod progress;
 mod reference;
 mod reload;
+mod remove;
 mod report;
 mod resume;
 mod run;
 mod sensor;
 mod service;
+mod show;
 mod silence;
 mod status;
+mod top;
 mod watch;
 mod wish;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use std::ops::RangeInclusive;
+
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::styling::{AnsiColor, Style, Styles},
+    error::{ContextKind, ContextValue},
+};
+use lapwing_core::kind::nearest;
 
 use crate::{config::Environment, out};
 
@@ -44,7 +61,9 @@ pub mod exit {
 
 /// Watches networks and services: knows when one is down, since when, how sure that is and why, and tells you once.
 #[derive(Debug, Parser)]
-#[command(name = "lapwing", version, max_term_width = 110, after_help = MAP, disable_help_subcommand = true)]
+#[command(
+    name = "lapwing", version, max_term_width = 110, after_help = MAP, disable_help_subcommand = true, styles = STYLES
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -53,11 +72,27 @@ pub struct Cli {
 const MAP: &str = "\
 Begin here:
   lapwing check https://example.com icmp://192.0.2.1    is it up, now?
-  lapwing config init                                   write a configuration to start from
+  lapwing config init                                   write a configuration
   lapwing run                                           watch, and tell you
+  lapwing help report                                   all about a command
 
-Exit codes: 0 all is well, 1 something is down, 2 usage or configuration,
-            3 nothing down but something degraded or inconclusive, 70 internal";
+Exit codes:
+  0   all is well
+  1   something is down
+  2   usage or configuration
+  3   nothing is down, but something is degraded or inconclusive
+  70  internal";
+
+/// On a terminal only, and not where `NO_COLOR` is set.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default())
+    .error(AnsiColor::Red.on_default().bold())
+    .valid(AnsiColor::Green.on_default())
+    .invalid(AnsiColor::Red.on_default())
+    .context(Style::new());
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -69,8 +104,22 @@ enum Command {
     Watch(watch::WatchArgs),
     /// The states of the running daemon at a glance
     Status(status::StatusArgs),
+    /// The whole screen: what is watched, as it changes, with details and keys to act
+    Top(top::TopArgs),
+    /// The monitors of the running daemon, and where each comes from
+    List(list::ListArgs),
+    /// All about one monitor: its states, its keys, its last outages
+    Show(show::ShowArgs),
+    /// These commands at a prompt, with completion, history and live events
+    Console(console::ConsoleArgs),
     /// What happened, and what happens
     Events(events::EventsArgs),
+    /// Watch one more monitor, from now on
+    Add(add::AddArgs),
+    /// Change a monitor that was added
+    Edit(edit::EditArgs),
+    /// End monitors that were added
+    Remove(remove::RemoveArgs),
     /// Do not check for a while
     Pause(pause::PauseArgs),
     /// Check again what is paused
@@ -107,6 +156,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Write manual pages
     Man(man::ManArgs),
+    /// All about a command, with examples
+    Help(help::HelpArgs),
     /// Write the reference pages (for Lapwing's own documentation)
     #[command(hide = true)]
     Reference {
@@ -149,6 +200,17 @@ enum ConfigCommand {
         #[command(flatten)]
         config: ConfigArg,
     },
+    /// Print the monitors that were added while the daemon ran, as TOML
+    #[command(
+        after_help = "Examples:\n  lapwing config export\n  lapwing config export -o added.toml --data /var/lib/lapwing\n\nThe text says how to take them over into a configuration file. Works with a running daemon and without one."
+    )]
+    Export {
+        /// Into this new file
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        data: report::DataArg,
+    },
     /// Print the JSON Schema of the configuration, for editors
     #[command(after_help = "Example:\n  lapwing config schema > lapwing.schema.json")]
     Schema,
@@ -156,7 +218,10 @@ enum ConfigCommand {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(watch::spelled(std::env::args_os())) {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(watch::spelled(std::env::args_os()));
+    let parsed = matches.and_then(|found| Cli::from_arg_matches(&found).map_err(|e| e.format(&mut command)));
+    let cli = match parsed.map_err(nearest_alone) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() {
@@ -184,6 +249,31 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The whole command line. What stands below the options of each help is as wide as the terminal.
+pub fn command() -> clap::Command {
+    help::flowing(Cli::command())
+}
+
+/// Of several commands that are alike, the nearest.
+fn nearest_alone(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(ContextValue::Strings(alike)) = error.get(ContextKind::SuggestedSubcommand)
+        && let Some(near) = nearest(word, alike.iter().map(String::as_str))
+    {
+        let near = ContextValue::Strings(vec![near.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, near);
+    }
+    error
+}
+
+/// A whole number of a range, or one sentence about it.
+pub fn number(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| {
+        let found = text.parse().ok().filter(|number| range.contains(number));
+        found.ok_or_else(|| format!("it is a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
 /// Why a command ended without doing its work.
 #[derive(Debug)]
 pub struct Failure {
@@ -198,6 +288,20 @@ impl Failure {
             code: exit::USAGE,
             text: text.into(),
         }
+    }
+}
+
+impl Failure {
+    /// The store cannot be read; where that is for want of permission, who can.
+    pub fn stored(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let denied = causes.any(|cause| cause.to_string().contains("Permission denied"));
+        let hint = if denied {
+            "; run this as the user who runs the daemon, or as root"
+        } else {
+            ""
+        };
+        Self::usage(format!("{}{hint}", crate::recorder::full(error)))
     }
 }
 
@@ -226,7 +330,14 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Check(args) => check::check(&args),
         Command::Watch(args) => watch::watch(&args, &environment),
         Command::Status(args) => status::status(&args, &environment),
+        Command::Top(args) => top::top(&args, &environment),
+        Command::List(args) => list::list(&args, &environment),
+        Command::Show(args) => show::show(&args, &environment),
+        Command::Console(args) => console::console(&args, &environment),
         Command::Events(args) => events::events(&args, &environment),
+        Command::Add(args) => add::add(&args, &environment),
+        Command::Edit(args) => edit::edit(&args, &environment),
+        Command::Remove(args) => remove::remove(&args, &environment),
         Command::Pause(args) => pause::pause(&args, &environment),
         Command::Resume(args) => resume::resume(&args, &environment),
         Command::Ack(args) => ack::ack(&args, &environment),
@@ -243,6 +354,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Restore(args) => backup::restore(&args, &environment),
         Command::Completions(args) => completions::completions(&args, &environment),
         Command::Man(args) => man::man(&args),
+        Command::Help(args) => help::help(&args),
         Command::Reference { folder } => reference::write(&folder),
     }
 }
@@ -261,6 +373,9 @@ fn configuration(command: ConfigCommand, environment: &Environment) -> Result<u8
         ConfigCommand::Show { config } => {
             config::show(config.config.as_deref(), environment, paint, &mut text)
         }
+        ConfigCommand::Export { output, data } => data
+            .folder(environment)
+            .and_then(|folder| config::export(&folder, output.as_deref(), &mut text)),
         ConfigCommand::Schema => config::schema(&mut text),
     };
     out::print(&String::from_utf8_lossy(&text))?;

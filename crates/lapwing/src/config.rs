@@ -1,6 +1,7 @@
 //! Reads a configuration: from text with places, over typed values, to the plan that the engine runs. `config check`
 //! runs this same code. Never shows a secret, never stops at the first error.
 
+mod added;
 mod command_line;
 mod credentials;
 mod diagnostic;
@@ -25,7 +26,9 @@ mod syntax;
 mod tests;
 mod value;
 mod vocabulary;
+mod zones;
 
+pub use added::{LeftOut, Origins, Unwatched};
 pub use command_line::{Check, checks, kinds};
 pub use credentials::{is_credential, secret_files};
 pub use diagnostic::Report;
@@ -34,7 +37,7 @@ pub use heartbeat::is_key;
 pub use locate::{default_path, is_configuration, locate, reason};
 pub use schema::schema;
 pub use secrets::secret_file;
-pub use show::quoted;
+pub use show::{key, quoted};
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -53,16 +56,20 @@ use lapwing_link::{
 };
 use lapwing_notify::Built;
 use lapwing_probe::Prober;
+use lapwing_store::added::Added;
 use lapwing_wire::heartbeat::SensorId;
 
 use self::{
+    added::Files,
     diagnostic::{At, Place, Source},
     file::{FilePlan, Tables},
+    monitor::Given,
     plan::{Planned, Planner},
     value::Reading,
 };
 
 /// A configuration, ready to run.
+#[derive(Clone)]
 pub struct Loaded {
     pub plan: Plan,
     /// By the key of the series.
@@ -81,6 +88,11 @@ pub struct Loaded {
     pub fingerprint: u64,
     /// Notifiers that write to files, and the paths.
     pub alert_files: Vec<(String, String)>,
+    /// Monitors that were added while the daemon runs: all of them, and those that are not watched.
+    pub added: Vec<Arc<Added>>,
+    pub left_out: Vec<LeftOut>,
+    pub origins: Arc<Origins>,
+    files: Arc<Files>,
 }
 
 /// Without the probers, which hold secrets.
@@ -180,11 +192,7 @@ fn read<T>(
     let mut reading = Reading::new(env, &sources);
     let file = file::read(&mut reading);
     let system = TimeZone::system();
-    let zone = file
-        .defaults
-        .timezone
-        .as_ref()
-        .map_or_else(|| system.clone(), |(_, zone)| zone.clone());
+    let zone = zone(&file.defaults, &system);
     let (notifiers, policies) = notify::build(&mut reading, &file.notifiers);
     let mut planner = Planner::new(&file.defaults, &system, &file.notifier_names);
     let (mut planned, mut adopt) = (Vec::new(), None);
@@ -197,7 +205,7 @@ fn read<T>(
                 .map(|monitor| planner.add(&mut reading, monitor)),
         );
         ports(&mut reading, &file.tables);
-        planner.senders.check(&mut reading, &file.tables.heartbeat);
+        planner.senders.check(&mut reading, &file.tables.heartbeat, 0);
         adopt = planner.adoption(&mut reading, &file.tables.heartbeat, &system);
     }
     let Planner {
@@ -208,31 +216,61 @@ fn read<T>(
     } = planner;
     let heartbeat = senders.heartbeat(&mut reading, &file.tables.heartbeat);
     let echo = echo(&file.tables);
-    if series.is_empty() && echo.is_none() && adopt.is_none() && !reading.failed() {
-        let hint = "a configuration needs at least one [[monitor]]".to_owned();
-        reading.error(Place::NONE, format!("{} has no monitor", path.display()), hint);
-    }
-    let lists = reading.done()?;
+    not_empty(&mut reading, &file, path);
+    let (lists, unshown) = reading.done()?;
     let kept = keep(&file, &planned);
+    let plan = Plan {
+        series,
+        notifiers: policies,
+        zone: Some(zone),
+        adopt,
+    };
+    let probers = Arc::new(probers);
+    let origins = Arc::new(Origins::of_files(&sources, &file.monitors));
     let loaded = Loaded {
-        plan: Plan {
-            series,
-            notifiers: policies,
-            zone: Some(zone),
-            adopt,
-        },
-        probers: Arc::new(probers),
-        notifiers,
         alert_files: notify::files(&file.notifiers),
         web: web(&file.tables),
         store: store(&file.tables, folder_of(path), env),
         echo,
-        heartbeat,
         log: log(&file.tables),
         source: path.to_owned(),
-        fingerprint: fingerprint(sources.iter().chain(&lists)),
+        fingerprint: fingerprint(sources.iter().map(|source| &**source).chain(&lists)),
+        added: Vec::new(),
+        left_out: Vec::new(),
+        origins: Arc::clone(&origins),
+        files: Arc::new(Files {
+            plan: plan.clone(),
+            probers: Arc::clone(&probers),
+            heartbeat: heartbeat.clone(),
+            defaults: file.defaults,
+            system,
+            notifiers: file.notifier_names,
+            listens: file.tables.heartbeat,
+            sources,
+            unshown,
+            origins,
+        }),
+        plan,
+        probers,
+        notifiers,
+        heartbeat,
     };
     Ok((loaded, kept))
+}
+
+/// The time zone where a monitor has none of its own.
+fn zone(defaults: &Given, system: &TimeZone) -> TimeZone {
+    let given = defaults.timezone.as_ref();
+    given.map_or_else(|| system.clone(), |(_, zone)| zone.clone())
+}
+
+/// Monitors can be added later, but what says nothing at all is a mistake.
+fn not_empty(reading: &mut Reading<'_>, file: &FilePlan, path: &Path) {
+    if file.empty && !reading.failed() {
+        let hint =
+            "write a [[monitor]] into it; \"lapwing config init\" writes a file to start from".to_owned();
+        reading.error(Place::NONE, format!("{} is empty", path.display()), hint);
+    }
 }
 
 /// The data folder of the configuration at `path`. Reads nothing else of it: whoever reports need not have the
@@ -276,7 +314,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn sources(path: &Path) -> Result<Vec<Source>, Report> {
+fn sources(path: &Path) -> Result<Vec<Arc<Source>>, Report> {
     let unreadable =
         |path: &Path, why: &str| Report::one(format!("{} cannot be read: {why}", path.display()), None);
     let files = locate::files(path).map_err(|error| unreadable(path, &reason(&error)))?;
@@ -289,10 +327,10 @@ fn sources(path: &Path) -> Result<Vec<Source>, Report> {
     }
     let read = |path: PathBuf| match file::text_of(&path) {
         // A mark that some editors put at the beginning.
-        Ok(text) => Ok(Source {
+        Ok(text) => Ok(Arc::new(Source {
             text: text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text),
             path,
-        }),
+        })),
         Err(why) => Err(unreadable(&path, &why)),
     };
     files.into_iter().map(read).collect()

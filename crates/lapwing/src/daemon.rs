@@ -1,17 +1,15 @@
 //! The running daemon: everything wired together, until it is told to stop.
 
+mod change;
+
 use std::{
-    collections::HashSet,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
-use lapwing_api::{
-    shapes::{EventShape, VERSION},
-    steering::ReloadShape,
-};
+use lapwing_api::shapes::EventShape;
 use lapwing_core::{
     event::Event,
     lookout::{Input, Lookout},
@@ -20,7 +18,7 @@ use lapwing_core::{
 };
 use lapwing_link::heartbeat::Rosters;
 use lapwing_net::Net;
-use lapwing_store::{Class, DataDir, DiskHistory, DiskLedger, History, Point, Wanted, book};
+use lapwing_store::{Class, DataDir, DiskHistory, DiskLedger, History, Point, Teller, Wanted, book};
 use lapwing_web::stream::Broadcast;
 use tokio::{
     runtime::Handle,
@@ -35,10 +33,12 @@ use crate::{
     courier::{Courier, Told},
     ear::Reception,
     engine::{Engine, Message, QUEUE},
-    faces::{Faces, Order, RestoreOrder},
+    faces::{self, Faces, Order, Planned, RestoreOrder, Views},
     hands::{Hands, Meter},
-    listeners::{Hearing, Listeners},
+    hub::Hub,
+    listeners::{Board, Hearing, Listeners},
     manager::Manager,
+    progress,
     recorder::{self, Retention, Started, Vital, full},
     stalls::Stalls,
     telemetry::LogLevel,
@@ -47,8 +47,6 @@ use crate::{
 
 /// Descriptors kept free for the store, the listeners and the notifiers.
 const RESERVED_DESCRIPTORS: usize = 128;
-/// What the service manager shows until a configuration is applied again.
-const NOT_APPLIED: &str = "; the changed configuration is not applied, the log says why";
 /// How long the service manager waits while a backup takes the place of the data.
 const RESTORING: Duration = Duration::from_hours(1);
 /// How long the end waits for messages under way.
@@ -86,10 +84,11 @@ impl Daemon {
     /// One life of the engine on one set of data.
     async fn watch(&mut self, signals: &mut Signals) -> anyhow::Result<Next> {
         let memory = self.remember()?;
+        self.add_what_was_added(&*memory.ledger)?;
         let mut listeners = Listeners::bind(&self.loaded, memory.dir.path(), &self.clock).await?;
         let lookout = self.look_out(&memory)?;
         let (queue, inbox) = mpsc::channel(QUEUE);
-        let desk = self.desk(queue)?;
+        let desk = self.desk(queue, &memory)?;
         let Started {
             recorder,
             threads,
@@ -97,17 +96,10 @@ impl Daemon {
             mut defects,
         } = self.record(&memory, &desk)?;
         let (orders, mut ordered) = mpsc::channel(1);
-        listeners.serve(Arc::new(Faces {
-            engine: desk.queue.clone(),
-            clock: Arc::clone(&self.clock) as _,
-            meter: Arc::clone(&desk.meter),
-            dropped: Arc::clone(&recorder.dropped),
-            orders,
-            board: listeners.board(),
-            reception: Arc::clone(&desk.reception),
-            events: Arc::clone(&desk.events),
-            data: memory.dir.path().to_owned(),
-        }));
+        let readers = Arc::clone(&desk.readers);
+        let dropped = Arc::clone(&recorder.dropped);
+        let faces = self.faces(&desk, &memory, listeners.board(), dropped, orders);
+        listeners.serve(Arc::new(faces));
         listeners.hear(desk.hearing(vital.of("daemon")), &lookout.snapshot())?;
         let hands = desk.hands(&self.loaded);
         let engine = Engine {
@@ -142,10 +134,14 @@ impl Daemon {
         tokio::task::spawn_blocking(move || threads.join()).await?;
         desk.reception.close();
         desk.events.close();
+        desk.hub.close();
+        drop(desk);
         drop(memory);
         let next = match order {
             None => Next::Stop,
             Some(order) => {
+                // Who reads the old data still holds it.
+                drop(readers.acquire_many(faces::READERS).await);
                 self.restore(order);
                 Next::Again
             }
@@ -155,21 +151,56 @@ impl Daemon {
     }
 
     /// What this life shares, with `queue` leading into its engine.
-    fn desk(&self, queue: mpsc::Sender<Message>) -> std::io::Result<Desk> {
+    fn desk(&self, queue: mpsc::Sender<Message>, memory: &Memory) -> std::io::Result<Desk> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let reception = Reception::new(queue.clone(), Handle::current(), Arc::clone(&clock));
         Ok(Desk {
             net: self.net.clone(),
             queue,
+            ledger: Arc::clone(&memory.ledger),
             told: Arc::new(RwLock::new(told(&self.loaded))),
+            planned: Arc::new(RwLock::new(planned(&self.loaded))),
             places: Arc::new(Semaphore::new(places())),
             meter: Arc::default(),
             stalls: Stalls::watch(Arc::clone(&clock))?,
             reception: Arc::new(reception),
             events: Arc::default(),
+            hub: Arc::default(),
+            readers: Arc::new(Semaphore::new(faces::READERS as usize)),
             rosters: Rosters::new(Arc::clone(&self.loaded.heartbeat.roster)),
             clock,
         })
+    }
+
+    /// What is shown to whoever asks, and who takes their orders.
+    fn faces(
+        &self,
+        desk: &Desk,
+        memory: &Memory,
+        board: Board,
+        dropped: Arc<AtomicU64>,
+        orders: mpsc::Sender<Order>,
+    ) -> Faces {
+        Faces {
+            engine: desk.queue.clone(),
+            clock: Arc::clone(&self.clock) as _,
+            meter: Arc::clone(&desk.meter),
+            dropped,
+            orders,
+            board,
+            reception: Arc::clone(&desk.reception),
+            events: Arc::clone(&desk.events),
+            data: memory.dir.path().to_owned(),
+            ledger: Arc::downgrade(&memory.ledger) as _,
+            history: Arc::downgrade(&memory.history) as _,
+            raw: self.loaded.store.raw,
+            readers: Arc::clone(&desk.readers),
+            hub: Arc::clone(&desk.hub),
+            net: self.net.clone(),
+            told: Arc::clone(&desk.told),
+            views: Views::new(desk.queue.clone(), Arc::clone(&self.clock) as _),
+            planned: Arc::clone(&desk.planned),
+        }
     }
 
     fn record(&self, memory: &Memory, desk: &Desk) -> std::io::Result<Started> {
@@ -177,20 +208,24 @@ impl Daemon {
             raw: self.loaded.store.raw,
             max_size: self.loaded.store.max_size,
         };
-        recorder::start(
+        let mut started = recorder::start(
             Arc::clone(&memory.ledger) as _,
             Arc::clone(&memory.history) as _,
             Arc::clone(&desk.clock),
             desk.courier(),
             retention,
-        )
+        )?;
+        let hub = Arc::clone(&desk.hub);
+        started.recorder.watcher = Some(Box::new(move |series, seen| hub.show(series, seen)));
+        Ok(started)
     }
 
     /// Puts a backup in the place of the data, which nobody holds now. On failure the data stays as it is.
     fn restore(&self, order: RestoreOrder) {
         let (from, to) = (order.from, &self.loaded.store.path);
         let now = self.clock.now().wall;
-        let done = crate::backup_file::restore(&from, to, now).map_err(|failed| full(&*failed));
+        let done =
+            crate::backup_file::restore(&from, to, now, &self.teller()).map_err(|failed| full(&*failed));
         match &done {
             Ok(text) => info!("{text}"),
             Err(failed) => error!("nothing is restored, the data stays as it is: {failed}"),
@@ -199,9 +234,14 @@ impl Daemon {
         drop(order.reply.send(done));
     }
 
+    /// Tells the log and the service manager how far long work is.
+    fn teller(&self) -> Teller {
+        progress::teller(Arc::clone(&self.clock) as _, Arc::clone(&self.manager))
+    }
+
     fn remember(&self) -> anyhow::Result<Memory> {
         let now = self.clock.now().wall;
-        let dir = DataDir::open(&self.loaded.store.path, now)?;
+        let dir = DataDir::open(&self.loaded.store.path, now)?.telling(self.teller());
         for warning in dir.warnings() {
             warn!("{warning}");
         }
@@ -244,6 +284,9 @@ impl Daemon {
             count(notifiers, "notifier", "notifiers"),
             data.display()
         );
+        if series == 0 && self.loaded.plan.adopt.is_none() && self.loaded.echo.is_none() {
+            warn!("nothing is watched yet: `lapwing add web https://www.example.com/` adds a monitor");
+        }
         for line in listeners.describe() {
             info!("{line}");
         }
@@ -269,105 +312,11 @@ impl Daemon {
                     Order::Restore(order) => return Some(order),
                     // Whoever asked may be gone; the log tells it too.
                     Order::Reload(reply) => drop(reply.send(self.reload(desk, listeners).await)),
+                    Order::Edit(edit, reply) => drop(reply.send(self.edit(*edit, desk, listeners).await)),
                 },
             }
         }
     }
-
-    /// Reads the configuration again and applies it. A bad one changes nothing: its report is given.
-    async fn reload(&mut self, desk: &Desk, listeners: &mut Listeners) -> Result<ReloadShape, String> {
-        self.manager.reloading();
-        let read = match self.read_again().await {
-            Ok(loaded) => Ok(self.apply(loaded, desk, listeners).await),
-            Err(report) => Err(report),
-        };
-        match &read {
-            Ok(applied) => info!("{}", applied.text),
-            Err(report) => {
-                let gap = if report.contains('\n') { "\n" } else { " " };
-                error!("the changed configuration is not applied:{gap}{report}");
-            }
-        }
-        self.manager.note(if read.is_ok() { "" } else { NOT_APPLIED });
-        self.manager.ready();
-        read
-    }
-
-    async fn read_again(&self) -> Result<Loaded, String> {
-        let (path, environment) = (self.path.clone(), self.environment.clone());
-        let loading = tokio::task::spawn_blocking(move || config::load(&path, &environment));
-        match loading.await {
-            Ok(loaded) => loaded.map_err(|report| report.to_string().trim_end().to_owned()),
-            Err(bug) => Err(full(&bug)),
-        }
-    }
-
-    async fn apply(&mut self, mut loaded: Loaded, desk: &Desk, listeners: &mut Listeners) -> ReloadShape {
-        let mut notes = Vec::new();
-        if loaded.store != self.loaded.store {
-            let kept = self.loaded.store.path.display();
-            let note = format!("changes of [store] are applied at the next start; the data stays in {kept}");
-            warn!("{note}");
-            notes.push(note);
-            loaded.store = self.loaded.store.clone();
-        }
-        self.log.apply(&loaded.log);
-        *desk.told.write().unwrap_or_else(PoisonError::into_inner) = told(&loaded);
-        let (moved, refused) = listeners.rebind(&loaded, &self.clock).await;
-        let refused: Vec<String> = refused.iter().map(|failed| full(&**failed)).collect();
-        for error in &refused {
-            error!(%error, "a listener of the changed configuration cannot be opened and stays as it was; the rest is applied");
-        }
-        for line in &moved {
-            info!("{line}");
-        }
-        notes.extend(moved);
-        let plan = loaded.plan.clone();
-        let (new, gone) = (added(&self.loaded, &loaded), added(&loaded, &self.loaded));
-        let series = plan.series.len();
-        // The engine is gone only when everything ends.
-        drop(
-            desk.queue
-                .send(Message::Hands(Box::new(desk.hands(&loaded))))
-                .await,
-        );
-        drop(desk.queue.send(Message::Input(Box::new(Input::Plan(plan)))).await);
-        // Behind the plan: a beat of a new sender finds its series.
-        desk.rosters.replace(Arc::clone(&loaded.heartbeat.roster));
-        // A life after a restore opens what is open now, not what was refused.
-        listeners.opened(&mut loaded);
-        self.loaded = loaded;
-        ReloadShape {
-            v: VERSION,
-            text: applied(series, new, gone),
-            series,
-            new,
-            gone,
-            notes,
-            refused,
-        }
-    }
-}
-
-fn applied(series: usize, new: usize, gone: usize) -> String {
-    let mut text = format!(
-        "configuration applied: watching {}",
-        count(series, "series", "series")
-    );
-    if new > 0 {
-        text.push_str(&format!(", {new} of them new"));
-    }
-    if gone > 0 {
-        text.push_str(&format!("; {gone} no longer watched"));
-    }
-    text
-}
-
-/// How many series of `after` are not in `before`.
-fn added(before: &Loaded, after: &Loaded) -> usize {
-    let known: HashSet<&str> = before.plan.series.iter().map(|s| &*s.key).collect();
-    let series = after.plan.series.iter();
-    series.filter(|s| !known.contains(&*s.key)).count()
 }
 
 /// The signals that the daemon obeys, listened to from first to last.
@@ -397,12 +346,16 @@ enum Next {
 struct Desk {
     net: Net,
     queue: mpsc::Sender<Message>,
+    ledger: Arc<DiskLedger>,
     told: Arc<RwLock<Arc<Told>>>,
+    planned: Arc<RwLock<Arc<Planned>>>,
     places: Arc<Semaphore>,
     meter: Arc<Meter>,
     stalls: Arc<Stalls>,
     reception: Arc<Reception>,
     events: Arc<Broadcast>,
+    hub: Arc<Hub>,
+    readers: Arc<Semaphore>,
     rosters: Rosters,
     clock: Arc<dyn Clock>,
 }
@@ -446,6 +399,13 @@ fn told(loaded: &Loaded) -> Arc<Told> {
     Arc::new(Told {
         notifiers: loaded.notifiers.clone(),
         zone,
+    })
+}
+
+fn planned(loaded: &Loaded) -> Arc<Planned> {
+    Arc::new(Planned {
+        probers: Arc::clone(&loaded.probers),
+        origins: Arc::clone(&loaded.origins),
     })
 }
 

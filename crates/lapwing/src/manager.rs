@@ -15,6 +15,8 @@ use crate::{clock, config::Environment};
 
 /// Longest wait for a manager whose queue is full.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the manager waits for the next word of a start or stop that takes long.
+const LONGER: Duration = Duration::from_mins(2);
 
 /// The service manager, if there is one.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Manager {
     socket: Option<UnixDatagram>,
     watchdog: Option<Duration>,
     note: Mutex<&'static str>,
+    /// The word for what the manager waits for the end of: the start, or the stop.
+    passing: Mutex<Option<&'static str>>,
 }
 
 impl Manager {
@@ -38,6 +42,7 @@ impl Manager {
             watchdog: watchdog.filter(|_| socket.is_some()),
             socket,
             note: Mutex::default(),
+            passing: Mutex::new(Some("starting")),
         }
     }
 
@@ -53,6 +58,7 @@ impl Manager {
 
     /// Started, or done with [`Manager::reloading`].
     pub fn ready(&self) {
+        self.pass(None);
         self.tell("READY=1");
     }
 
@@ -74,7 +80,22 @@ impl Manager {
     }
 
     pub fn stopping(&self) {
+        self.pass(Some("stopping"));
         self.tell("STOPPING=1\nSTATUS=stopping");
+    }
+
+    /// The start or the stop goes on, and is as far as `line` says: the manager waits [`LONGER`] from now. In between
+    /// nothing is said.
+    pub fn goes_on(&self, line: &str) {
+        let passing = *self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(word) = passing {
+            let longer = LONGER.as_micros();
+            self.tell(&format!("EXTEND_TIMEOUT_USEC={longer}\nSTATUS={word}: {line}"));
+        }
+    }
+
+    fn pass(&self, word: Option<&'static str>) {
+        *self.passing.lock().unwrap_or_else(PoisonError::into_inner) = word;
     }
 
     pub fn alive(&self) {
@@ -132,8 +153,14 @@ mod tests {
         ] {
             let manager = Manager::of(&Environment::of("", [("NOTIFY_SOCKET", name)]));
             assert!(manager.listens());
+            manager.goes_on("1/2 done");
+            assert_eq!(
+                heard(&socket),
+                "EXTEND_TIMEOUT_USEC=120000000\nSTATUS=starting: 1/2 done"
+            );
             manager.ready();
             assert_eq!(heard(&socket), "READY=1");
+            manager.goes_on("nobody waits");
             manager.status("one\nREADY=1");
             assert_eq!(heard(&socket), "STATUS=one READY=1");
             manager.note("; but");
@@ -145,6 +172,8 @@ mod tests {
             assert!(since.parse::<u64>().unwrap() > 0);
             manager.stopping();
             assert!(heard(&socket).starts_with("STOPPING=1\n"));
+            manager.goes_on("3/4 done");
+            assert!(heard(&socket).ends_with("STATUS=stopping: 3/4 done"));
             // Nobody watches: there is no time to change.
             manager.wait(Some(PATIENCE));
             manager.alive();

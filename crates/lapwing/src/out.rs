@@ -46,6 +46,12 @@ pub fn width() -> Option<usize> {
     Some(columns.into())
 }
 
+/// As [`width`], for standard error.
+pub fn width_errors() -> Option<usize> {
+    let (Width(columns), _) = terminal_size_of(io::stderr())?;
+    Some(columns.into())
+}
+
 /// Lines of the terminal; None when standard output is none.
 pub fn height() -> Option<usize> {
     let (_, Height(lines)) = terminal_size_of(io::stdout())?;

@@ -55,7 +55,7 @@ pub struct Recorder {
     pub watcher: Option<Watcher>,
 }
 
-pub type Watcher = Box<dyn Fn(&Series, &Observation) + Send + Sync>;
+pub type Watcher = Box<dyn Fn(&Arc<Series>, &Arc<Observation>) + Send + Sync>;
 
 /// What the ledger's thread is given.
 enum Page {

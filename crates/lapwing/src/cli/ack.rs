@@ -22,8 +22,8 @@ pub struct AckArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  lapwing ack db --reason \"anna is on her way\"     no more reminders of this outage
-  lapwing ack db --for 4h                          reminders go on after four hours
+  lapwing ack db --reason \"on my way\"    no more reminders of this outage
+  lapwing ack db --for 4h                reminders go on after four hours
 
 You still hear when it is up. The next outage is told as always.";
 

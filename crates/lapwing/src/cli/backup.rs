@@ -3,15 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lapwing_api::shapes::RestoreShape;
 use lapwing_core::time::Clock;
 
-use super::{
-    Failure, exit,
-    local::{self, Answer},
-    report::DataArg,
-};
-use crate::{backup_file, clock::SystemClock, config::Environment, listeners::SOCKET, out, recorder::full};
+use super::{Failure, exit, local, progress::Progress, report::DataArg};
+use crate::{backup_file, clock::SystemClock, config::Environment, out, recorder::full};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  lapwing backup lapwing-2026-11-20.tar\n\nThe daemon may run meanwhile.")]
@@ -39,7 +34,10 @@ pub struct RestoreArgs {
 
 pub fn backup(args: &BackupArgs, environment: &Environment) -> Result<u8, Failure> {
     let folder = args.data.folder(environment)?;
-    let size = backup_file::backup(&folder, &args.to).map_err(|e| Failure::usage(full(&*e)))?;
+    let progress = Progress::begin();
+    let size =
+        backup_file::backup(&folder, &args.to, &progress.teller()).map_err(|e| Failure::usage(full(&*e)))?;
+    drop(progress);
     let kib = size.div_ceil(1024);
     out::print(&format!(
         "{} is copied to {} ({kib} KiB) and verified\n",
@@ -51,15 +49,19 @@ pub fn backup(args: &BackupArgs, environment: &Environment) -> Result<u8, Failur
 
 pub fn restore(args: &RestoreArgs, environment: &Environment) -> Result<u8, Failure> {
     let folder = args.data.folder(environment)?;
+    let progress = Progress::begin();
+    progress.work("restored by the daemon", 0);
     let done = match by_the_daemon(&args.from, &folder)? {
         Some(done) => done,
         None => {
             let now = SystemClock::new().now().wall;
             let bad = |e: anyhow::Error| Failure::usage(format!("nothing is restored: {}", full(&*e)));
-            backup_file::verify(&args.from, &folder).map_err(bad)?;
-            backup_file::restore(&args.from, &folder, now).map_err(|e| Failure::usage(full(&*e)))?
+            let teller = progress.teller();
+            backup_file::verify(&args.from, &folder, &teller).map_err(bad)?;
+            backup_file::restore(&args.from, &folder, now, &teller).map_err(|e| Failure::usage(full(&*e)))?
         }
     };
+    drop(progress);
     out::print(&format!("{done}\n"))?;
     Ok(exit::FINE)
 }
@@ -69,18 +71,5 @@ fn by_the_daemon(from: &Path, folder: &Path) -> Result<Option<String>, Failure> 
     let absolute = from
         .canonicalize()
         .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", from.display())))?;
-    let order = RestoreShape {
-        from: absolute.to_string_lossy().into_owned(),
-    };
-    let body = serde_json::to_vec(&order).map_err(anyhow::Error::from)?;
-    let Some(Answer { success, body }) = local::ask(&folder.join(SOCKET), "POST", "/api/v1/restore", body)?
-    else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if success {
-        Ok(Some(text))
-    } else {
-        Err(Failure::usage(text))
-    }
+    local::ask_if_any(folder, async |daemon| daemon.restore(&absolute).await)
 }

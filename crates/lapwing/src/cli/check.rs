@@ -8,19 +8,23 @@ use std::{
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use lapwing_api::shapes::{CheckShape, exit_code};
 use lapwing_core::time::parse_duration;
 use lapwing_net::Net;
 use lapwing_probe::Prober;
 use lapwing_term::{check_lines, paint::Paint};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
-use super::{Failure, exit};
+use super::{Failure, exit, progress::Progress};
 use crate::{clock::SystemClock, config, out};
 
 /// Probes that run at once, and results that may wait for an earlier one to be printed.
 const AT_ONCE: usize = 1_000;
+/// Fewer targets need no progress.
+const MANY: usize = 50;
+/// Results wait this long at most, or until they are so many bytes, before they are printed together.
+const PRINT_EVERY: Duration = Duration::from_millis(50);
+const MOST_HELD: usize = 64 << 10;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -72,21 +76,27 @@ pub(super) fn deadline(text: &str) -> Result<Duration, String> {
 }
 
 pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
-    let checks = config::checks(&texts(args)?, &args.option, args.timeout).map_err(Failure::usage)?;
+    let progress = Progress::begin();
+    let checks =
+        config::checks(&texts(args, &progress)?, &args.option, args.timeout).map_err(Failure::usage)?;
     if checks.is_empty() {
         return Err(Failure::usage("there is no target to check: the input is empty"));
     }
     // With few descriptors the probes still run, some with an `ours.descriptors`.
     drop(lapwing_net::raise_descriptor_limit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(all(checks, args))
+    runtime.block_on(all(checks, args, progress))
 }
 
-fn texts(args: &CheckArgs) -> Result<Vec<String>, Failure> {
+fn texts(args: &CheckArgs, progress: &Progress) -> Result<Vec<String>, Failure> {
     let mut texts = args.targets.clone();
     if args.stdin {
+        if !std::io::stdin().is_terminal() {
+            progress.work("targets read", 0);
+        }
         for line in std::io::stdin().lock().lines() {
             let line = line?;
+            progress.done(1);
             let text = line.split('#').next().unwrap_or_default().trim();
             match &args.kind {
                 _ if text.is_empty() => {}
@@ -107,26 +117,41 @@ fn as_host(text: &str) -> String {
     }
 }
 
-async fn all(checks: Vec<config::Check>, args: &CheckArgs) -> Result<u8, Failure> {
+async fn all(checks: Vec<config::Check>, args: &CheckArgs, progress: Progress) -> Result<u8, Failure> {
     let net = Net::new(Arc::new(SystemClock::new()));
-    let bar = progress(checks.len(), args.json);
-    let paint = out::paint();
-    let many = checks.len() > 1;
-    let (mut states, mut running) = (Vec::with_capacity(checks.len()), VecDeque::new());
-    for check in checks {
-        if running.len() >= AT_ONCE {
-            print_next(&mut running, &mut states, args, paint, &bar).await?;
+    let count = checks.len();
+    let mut told = Told {
+        args,
+        paint: out::paint(),
+        progress: Some(progress).filter(|_| count >= MANY),
+        held: String::new(),
+        states: Vec::with_capacity(count),
+    };
+    if let Some(progress) = &told.progress {
+        progress.work("checked", count);
+    }
+    let (mut left, mut running) = (checks.into_iter(), VecDeque::new());
+    let mut beat = tokio::time::interval(PRINT_EVERY);
+    loop {
+        let places = AT_ONCE - running.len();
+        running.extend(left.by_ref().take(places).map(|check| start(check, net.clone())));
+        let Some(next) = running.front_mut() else {
+            break;
+        };
+        tokio::select! {
+            shape = next => {
+                running.pop_front();
+                told.take(shape.map_err(|error| defect(&error))?)?;
+            }
+            _ = beat.tick() => told.print()?,
         }
-        running.push_back(start(check, net.clone()));
     }
-    while !running.is_empty() {
-        print_next(&mut running, &mut states, args, paint, &bar).await?;
+    told.print()?;
+    drop(told.progress);
+    if count > 1 && !args.json {
+        out::print(&summary(&told.states, told.paint))?;
     }
-    bar.finish_and_clear();
-    if many && !args.json {
-        out::print(&summary(&states, paint))?;
-    }
-    Ok(exit_code(states.iter().map(String::as_str)))
+    Ok(exit_code(told.states.iter().map(String::as_str)))
 }
 
 fn start(check: config::Check, net: Net) -> JoinHandle<CheckShape> {
@@ -138,40 +163,51 @@ fn start(check: config::Check, net: Net) -> JoinHandle<CheckShape> {
     })
 }
 
-async fn print_next(
-    running: &mut VecDeque<JoinHandle<CheckShape>>,
-    states: &mut Vec<String>,
-    args: &CheckArgs,
-    paint: Paint,
-    bar: &ProgressBar,
-) -> Result<(), Failure> {
-    let Some(next) = running.pop_front() else {
-        return Ok(());
-    };
-    let shape = next.await.map_err(|error| Failure {
+fn defect(error: &JoinError) -> Failure {
+    Failure {
         code: exit::INTERNAL,
         text: error.to_string(),
-    })?;
-    let text = if args.json {
-        serde_json::to_string(&shape).map_err(anyhow::Error::from)? + "\n"
-    } else {
-        check_lines::lines(&shape, paint, args.verbose)
-    };
-    bar.suspend(|| out::print(&text))?;
-    bar.inc(1);
-    states.push(shape.state);
-    Ok(())
+    }
 }
 
-fn progress(count: usize, json: bool) -> ProgressBar {
-    if count < 50 || json || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+/// What was found, on its way to the terminal: many lines at once, for each print takes the progress away and back.
+struct Told<'a> {
+    args: &'a CheckArgs,
+    paint: Paint,
+    /// None when there is little to do.
+    progress: Option<Progress>,
+    held: String,
+    states: Vec<String>,
+}
+
+impl Told<'_> {
+    fn take(&mut self, shape: CheckShape) -> Result<(), Failure> {
+        if self.args.json {
+            self.held += &serde_json::to_string(&shape).map_err(anyhow::Error::from)?;
+            self.held.push('\n');
+        } else {
+            self.held += &check_lines::lines(&shape, self.paint, self.args.verbose);
+        }
+        self.states.push(shape.state);
+        if let Some(progress) = &self.progress {
+            progress.done(1);
+        }
+        if self.held.len() > MOST_HELD {
+            self.print()?;
+        }
+        Ok(())
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} checked, {eta} left");
-    let bar = ProgressBar::new(count as u64);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+
+    fn print(&mut self) -> Result<(), Failure> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        match &self.progress {
+            Some(progress) => progress.print(&self.held)?,
+            None => out::print(&self.held)?,
+        }
+        self.held.clear();
+        Ok(())
     }
 }
 

@@ -11,11 +11,15 @@ use std::{
     time::Duration,
 };
 
-use clap::{Arg, Args, Command, CommandFactory, Parser, ValueEnum, ValueHint};
+use clap::{Arg, Args, Command, Parser, ValueEnum, ValueHint};
 use clap_complete::{generate, shells};
-use lapwing_api::shapes::{SeriesShape, StatusShape};
+use lapwing_api::{
+    client::{Client, ClientError},
+    monitors::{MAX_PAGE, MonitorQuery, Origin, SeriesQuery},
+    shapes::SeriesShape,
+};
 
-use super::{Cli, Failure, exit, report::DataArg, status};
+use super::{Failure, exit, local, report::DataArg, status};
 use crate::{
     config::{self, Environment},
     out,
@@ -79,7 +83,7 @@ pub fn completions(args: &CompletionsArgs, environment: &Environment) -> Result<
 
 /// The command line without what is hidden, complete in every part.
 pub fn visible() -> Command {
-    let whole = Cli::command();
+    let whole = super::command();
     let mut command = Command::new("lapwing")
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_subcommand(true)
@@ -148,6 +152,7 @@ enum Source {
     Notifiers,
     Targets,
     Kinds,
+    Commands,
 }
 
 /// By what the help calls the value.
@@ -158,6 +163,7 @@ fn source(arg: &Arg) -> Option<Source> {
         ("NOTIFIER", _) => Source::Notifiers,
         ("TARGET" | "HOST|TARGET", true) => Source::Targets,
         ("KIND", _) => Source::Kinds,
+        ("COMMAND", true) => Source::Commands,
         _ => return None,
     })
 }
@@ -174,46 +180,107 @@ fn offers(words: &[String], environment: &Environment) -> Vec<String> {
     // Heartbeats are heard, not asked for.
     let kinds = config::kinds().into_iter().map(|kind| kind.name);
     let kinds = kinds.filter(|kind| *kind != "heartbeat");
-    let fits = |word: &String| word.starts_with(last) && !before.contains(word);
+    let clean = |word: &String| !word.contains(char::is_control);
+    let fits = |word: &String| word.starts_with(last) && !before.contains(word) && clean(word);
     let found: BTreeSet<String> = match source {
         Source::Kinds => kinds.map(ToOwned::to_owned).collect(),
+        Source::Commands => commands(&root, before),
         Source::Targets => kinds.map(|kind| format!("{kind}://")).collect(),
         Source::Monitors | Source::Notifiers => {
-            let Some(status) = data(words, environment).and_then(|folder| status::look(&folder).ok()) else {
+            let Some(folder) = data(words, environment) else {
                 return Vec::new();
             };
-            match source {
-                Source::Notifiers => status.notifiers.into_iter().map(|n| n.name).collect(),
-                _ => return names(&status, command, fits),
+            if source == Source::Notifiers {
+                notifiers(&folder)
+            } else {
+                names(&folder, command, last).unwrap_or_default()
             }
         }
     };
     found.into_iter().filter(fits).collect()
 }
 
+/// Commands below those that `help` and `man` already have.
+fn commands(root: &Command, before: &[String]) -> BTreeSet<String> {
+    let mut named = before.iter().skip(2).filter(|word| !word.starts_with('-'));
+    let command = named.try_fold(root, |command, name| command.find_subcommand(name));
+    let below = command.into_iter().flat_map(Command::get_subcommands);
+    below.map(|command| command.get_name().to_owned()).collect()
+}
+
+fn notifiers(folder: &Path) -> BTreeSet<String> {
+    let asked = local::ask_if_any(folder, async |daemon| daemon.notifiers().await);
+    let all = asked.ok().flatten().map(|answer| answer.notifiers);
+    all.into_iter().flatten().map(|notifier| notifier.name).collect()
+}
+
+/// Names that begin with `last` and that a command can be used for: those of the daemon, or those that it left behind.
+fn names(folder: &Path, command: &str, last: &str) -> Result<BTreeSet<String>, Failure> {
+    let of_a_state = |state: &str| {
+        let query = SeriesQuery {
+            search: last.to_owned(),
+            states: vec![state.to_owned()],
+            limit: MAX_PAGE,
+            ..SeriesQuery::default()
+        };
+        let asked = local::ask_if_any(folder, async |daemon| daemon.series(&query).await);
+        asked.map(|page| page.map(|page| chosen(&page.series, command)))
+    };
+    let asked = match command {
+        "resume" => of_a_state("paused"),
+        "ack" => of_a_state("down"),
+        "edit" | "remove" => local::ask_if_any(folder, async |daemon| added_names(daemon, last).await),
+        _ => local::ask_if_any(folder, async |daemon| all_names(daemon, last).await),
+    };
+    match asked? {
+        Some(names) => Ok(names),
+        None => Ok(chosen(&status::look(folder)?.series, command)),
+    }
+}
+
+/// Monitors that can be changed: those that were added.
+async fn added_names(daemon: &Client, last: &str) -> Result<BTreeSet<String>, ClientError> {
+    let query = MonitorQuery {
+        search: last.to_owned(),
+        ..MonitorQuery::default()
+    };
+    let found = daemon.monitors(&query).await?.monitors.into_iter();
+    let added = found.filter(|monitor| matches!(monitor.origin, Origin::Added { .. }));
+    Ok(added.map(|monitor| monitor.name).take(MOST).collect())
+}
+
+/// Only monitors when there are too many, and none when these are too many, too.
+async fn all_names(daemon: &Client, last: &str) -> Result<BTreeSet<String>, ClientError> {
+    let found = daemon.names(last, MOST).await?;
+    if !found.more {
+        return Ok(found.names.into_iter().collect());
+    }
+    let query = MonitorQuery {
+        search: last.to_owned(),
+        limit: MOST,
+        ..MonitorQuery::default()
+    };
+    let page = daemon.monitors(&query).await?;
+    let few = page.matching <= MOST;
+    let names = page.monitors.into_iter().map(|monitor| monitor.name);
+    Ok(names.filter(|_| few).collect())
+}
+
 /// Monitors and series that a command can be used for; only monitors when there are too many.
-fn names(status: &StatusShape, command: &str, fits: impl Fn(&String) -> bool) -> Vec<String> {
+fn chosen(series: &[SeriesShape], command: &str) -> BTreeSet<String> {
     let wanted = |series: &&SeriesShape| match command {
         "resume" => series.paused.is_some(),
         "ack" => series.state == "down" && series.acknowledged.is_none(),
         _ => true,
     };
-    let wanted: Vec<&SeriesShape> = status.series.iter().filter(wanted).collect();
-    let choose = |name: fn(&SeriesShape) -> [&String; 2]| -> BTreeSet<String> {
-        let names = wanted.iter().flat_map(|series| name(series));
-        let clean = |name: &&String| fits(name) && !name.contains(char::is_control);
-        names.filter(clean).cloned().collect()
-    };
-    let all = choose(|series| [&series.monitor, &series.series]);
-    let some = if all.len() > MOST {
-        choose(|series| [&series.monitor, &series.monitor])
-    } else {
-        all
-    };
-    if some.len() > MOST {
-        return Vec::new();
+    let monitors: BTreeSet<String> = series.iter().filter(wanted).map(|s| s.monitor.clone()).collect();
+    let all = series.iter().filter(wanted).map(|s| s.series.clone());
+    let all: BTreeSet<String> = all.chain(monitors.iter().cloned()).collect();
+    match (all.len(), monitors.len()) {
+        (..=MOST, _) => all,
+        (_, ..=MOST) => monitors,
+        _ => BTreeSet::new(),
     }
-    some.into_iter().collect()
 }
 
 /// The command that is being written, and where the words for its last argument come from.
@@ -314,6 +381,7 @@ mod tests {
             ("lapwing check --kind ", Some(("check", Source::Kinds))),
             ("lapwing check a b ", Some(("check", Source::Targets))),
             ("lapwing watch h ", Some(("watch", Source::Targets))),
+            ("lapwing help service ", Some(("help", Source::Commands))),
             ("lapwing status ", None),
             ("lapwing nonsense ", None),
             ("lapwing", None),
@@ -326,6 +394,8 @@ mod tests {
     fn schemes_are_completed_without_a_daemon() {
         let words = ["lapwing", "check", "tl"].map(ToOwned::to_owned);
         assert_eq!(offers(&words, &Environment::default()), ["tls://"]);
+        let words = ["lapwing", "help", "service", "un"].map(ToOwned::to_owned);
+        assert_eq!(offers(&words, &Environment::default()), ["uninstall"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `lapwing config`: writes a starter, checks, shows what is in effect, prints the schema. Shows no secret.
 
+mod export;
+
 use std::{
     fs::OpenOptions,
     io::{self, Write},
@@ -7,7 +9,8 @@ use std::{
     path::Path,
 };
 
-use super::{Failure, exit};
+pub use self::export::export;
+use super::{Failure, exit, progress::Progress};
 use crate::config::{self, Environment};
 
 /// The configuration that `init` writes: it works as it is, on any machine.
@@ -64,7 +67,10 @@ pub fn check(
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let path = config::locate(explicit, env).map_err(|report| Failure::usage(report.render(colour)))?;
+    let progress = Progress::begin();
+    progress.work("reading the configuration", 0);
     let loaded = config::load(&path, env).map_err(|report| Failure::usage(report.render(colour)))?;
+    drop(progress);
     let (series, notifiers) = (loaded.plan.series.len(), loaded.notifiers.len());
     writeln!(
         out,
@@ -74,6 +80,12 @@ pub fn check(
         series,
         count(notifiers, "notifier")
     )?;
+    if loaded.plan.series.is_empty() {
+        writeln!(
+            out,
+            "note: there is no [[monitor]], so nothing is watched until one is added: lapwing add web https://www.example.com/"
+        )?;
+    }
     if notifiers == 0 {
         writeln!(
             out,

@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, exit};
+use super::{Failure, exit, progress::Progress};
 use crate::{
     config::{self, Environment},
     out,
@@ -40,8 +40,8 @@ pub struct NetmonitorArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  lapwing import netmonitor config.json                     look at it
-  lapwing import netmonitor config.json --out lapwing.toml  write it, and the password beside it
+  lapwing import netmonitor config.json                      look at it
+  lapwing import netmonitor config.json --out lapwing.toml   write it
   lapwing config check --config lapwing.toml
 
 The sensors stay as they are: they find Lapwing where they found the scripts.";
@@ -66,6 +66,8 @@ enum PasswordAt {
 pub fn import(command: &ImportCommand, environment: &Environment) -> Result<u8, Failure> {
     let ImportCommand::Netmonitor(args) = command;
     let shown = args.config.display();
+    let progress = Progress::begin();
+    progress.work("reading the configuration", 0);
     let text = fs::read_to_string(&args.config)
         .map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
     let password_at = match &args.out {
@@ -79,6 +81,7 @@ pub fn import(command: &ImportCommand, environment: &Environment) -> Result<u8, 
         .to_string_lossy();
     let imported = netmonitor::read(&text, &name, &password_at)
         .map_err(|wrong| Failure::usage(wrong.at(&shown.to_string())))?;
+    drop(progress);
     for warning in &imported.warnings {
         out::complain(&format!("warning: {shown}: {warning}\n"));
     }

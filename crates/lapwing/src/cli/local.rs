@@ -1,207 +1,86 @@
-//! What the running daemon is asked over its Unix socket: one question, or a stream of lines.
+//! The client of the running daemon, for commands that ask and wait: one question, or events as they come. It must
+//! never decide what a refusal means: the daemon's words are shown as they are.
 
-use std::{
-    fmt::Display,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+use lapwing_api::{
+    client::{Client, ClientError, Lines},
+    shapes::EventShape,
 };
-use hyper_util::rt::TokioIo;
-use lapwing_api::steering::ErrorShape;
-use tokio::{net::UnixStream, runtime::Runtime};
+use tokio::runtime::Runtime;
 
 use super::{Failure, exit};
 use crate::listeners::SOCKET;
 
-/// Longest answer that is read: a status of a million series.
-const MAX_ANSWER: usize = 1 << 30;
-/// Longest line of a stream.
-const MAX_LINE: usize = 1 << 20;
-
-/// What the daemon said.
-pub struct Answer {
-    pub success: bool,
-    pub body: Bytes,
+/// Asks the daemon on a data folder. There must be one, and it must not refuse.
+pub fn ask<T>(
+    folder: &Path,
+    question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
+) -> Result<T, Failure> {
+    Ok(runtime()?.block_on(question(&client(folder)))?)
 }
 
-/// Asks the daemon that listens on `socket`; None when none does.
-pub fn ask(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> Result<Option<Answer>, Failure> {
-    runtime()?.block_on(async {
-        let Some(stream) = connect(socket).await? else {
-            return Ok(None);
-        };
-        let answer = send(stream, method, path, body).await?;
-        let success = answer.status().is_success();
-        let body = whole(answer).await?;
-        Ok(Some(Answer { success, body }))
-    })
+/// As [`ask`]; None when no daemon runs.
+pub fn ask_if_any<T>(
+    folder: &Path,
+    question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
+) -> Result<Option<T>, Failure> {
+    match runtime()?.block_on(question(&client(folder))) {
+        Err(ClientError::NoDaemon { .. }) => Ok(None),
+        answer => Ok(Some(answer?)),
+    }
 }
 
-/// Has the daemon on a data folder do something, and gives what it says of it. There must be one, and it must not refuse.
-pub fn command(folder: &Path, path: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
-    runtime()?.block_on(async {
-        let stream = connect(&folder.join(SOCKET)).await?;
-        let stream = stream.ok_or_else(|| no_daemon(folder))?;
-        granted(send(stream, "POST", path, body).await?).await
-    })
+/// The client of the daemon on a data folder.
+pub fn client(folder: &Path) -> Client {
+    Client::new(folder.join(SOCKET))
 }
 
-/// Lines that the daemon sends as things happen.
-pub struct Lines {
+/// Events that the daemon sends as they happen.
+pub struct Events {
     runtime: Runtime,
-    body: Incoming,
-    /// What has come and is not given yet.
-    held: Vec<u8>,
+    lines: Lines<EventShape>,
     folder: PathBuf,
 }
 
-impl Lines {
-    /// Begins to listen to the daemon on a data folder.
-    pub fn open(folder: &Path, path: &str) -> Result<Self, Failure> {
+impl Events {
+    /// Begins to listen to the daemon on a data folder: to all events, or to those with one of `names`.
+    pub fn open(folder: &Path, names: &[String]) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let body = runtime.block_on(async {
-            let stream = connect(&folder.join(SOCKET)).await?;
-            let stream = stream.ok_or_else(|| no_daemon(folder))?;
-            let answer = send(stream, "GET", path, Vec::new()).await?;
-            if answer.status().is_success() {
-                return Ok(answer.into_body());
-            }
-            Err(refused(answer).await)
-        })?;
+        let lines = runtime.block_on(client(folder).events(names))?;
         Ok(Self {
             runtime,
-            body,
-            held: Vec::new(),
+            lines,
             folder: folder.to_owned(),
         })
     }
 
-    /// The next line, when it comes. The end of the daemon is a failure.
-    pub fn next(&mut self) -> Result<String, Failure> {
-        loop {
-            if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.held.drain(..=end).collect();
-                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+    /// The next event, when it comes, and its line as the daemon wrote it. The end of the daemon is a failure.
+    pub fn next(&mut self) -> Result<(EventShape, String), Failure> {
+        match self.runtime.block_on(self.lines.next_line()) {
+            Some(Ok(event)) => Ok(event),
+            None | Some(Err(ClientError::Broken { .. })) => {
+                let folder = self.folder.display();
+                Err(Failure::usage(format!("the daemon on {folder} has stopped")))
             }
-            if self.held.len() > MAX_LINE {
-                return Err(other_version(&"a line has no end"));
-            }
-            match self.runtime.block_on(self.body.frame()) {
-                Some(Ok(frame)) => self.held.extend(frame.into_data().unwrap_or_default()),
-                Some(Err(_)) | None => {
-                    let folder = self.folder.display();
-                    return Err(Failure::usage(format!("the daemon on {folder} has stopped")));
-                }
-            }
+            Some(Err(error)) => Err(error.into()),
         }
     }
 }
 
-/// What to do where no daemon runs.
-pub fn no_daemon(folder: &Path) -> Failure {
-    Failure::usage(format!(
-        "no daemon runs on {}: `lapwing run` starts one here, `lapwing service install` at every boot",
-        folder.display()
-    ))
-}
-
-/// An answer that this version cannot read.
-pub fn other_version(why: &dyn Display) -> Failure {
-    Failure::usage(format!(
-        "the daemon is of another version than this program ({}), and its answer cannot be read ({why}): restart it",
-        env!("CARGO_PKG_VERSION")
-    ))
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let code = match error {
+            ClientError::Broken { .. } => exit::INTERNAL,
+            _ => exit::USAGE,
+        };
+        Self {
+            code,
+            text: error.to_string(),
+        }
+    }
 }
 
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// None when nobody listens on `socket`.
-async fn connect(socket: &Path) -> Result<Option<UnixStream>, Failure> {
-    match UnixStream::connect(socket).await {
-        Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
-        Err(error) => {
-            let hint = "run this as the user who runs the daemon, or as root";
-            Err(Failure::usage(format!(
-                "{} cannot be reached: {error}; {hint}",
-                socket.display()
-            )))
-        }
-    }
-}
-
-async fn send(
-    stream: UnixStream,
-    method: &str,
-    path: &str,
-    body: Vec<u8>,
-) -> Result<Response<Incoming>, Failure> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| broken("does not answer", &e))?;
-    tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "lapwing")
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|e| broken("cannot be asked", &e))?;
-    let answer = sender.send_request(request).await;
-    answer.map_err(|e| broken("does not answer", &e))
-}
-
-fn broken(what: &str, error: &dyn Display) -> Failure {
-    Failure {
-        code: exit::INTERNAL,
-        text: format!("the daemon {what}: {error}"),
-    }
-}
-
-async fn whole(answer: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    Ok(body.map_err(|e| broken("ended its answer early", &e))?.to_bytes())
-}
-
-async fn granted(answer: Response<Incoming>) -> Result<Bytes, Failure> {
-    if answer.status().is_success() {
-        whole(answer).await
-    } else {
-        Err(refused(answer).await)
-    }
-}
-
-async fn refused(answer: Response<Incoming>) -> Failure {
-    let status = answer.status();
-    let body = match whole(answer).await {
-        Ok(body) => body,
-        Err(failure) => return failure,
-    };
-    match serde_json::from_slice(&body) {
-        Ok(error) => refusal(error),
-        Err(_) if [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status) => {
-            other_version(&"it does not know what it is asked")
-        }
-        Err(_) => other_version(&format!(
-            "{status}: {}",
-            lapwing_core::observation::clean(String::from_utf8_lossy(&body).trim(), 200)
-        )),
-    }
-}
-
-/// What the daemon says when it will not.
-pub fn refusal(error: ErrorShape) -> Failure {
-    let ErrorShape { error, hint } = error;
-    Failure::usage(match hint {
-        Some(hint) if error.contains('\n') => format!("{error}\n{hint}"),
-        Some(hint) => format!("{error}; {hint}"),
-        None => error,
-    })
 }

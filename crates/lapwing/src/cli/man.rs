@@ -29,7 +29,7 @@ pub struct ManArgs {
 const EXAMPLES: &str = "\
 Examples:
   lapwing man report | man -l -
-  lapwing man --dir ~/.local/share/man/man1     then: man lapwing, man lapwing-report";
+  lapwing man --dir ~/.local/share/man/man1    then: man lapwing-report";
 
 pub fn man(args: &ManArgs) -> Result<u8, Failure> {
     let root = visible();
@@ -40,12 +40,17 @@ pub fn man(args: &ManArgs) -> Result<u8, Failure> {
     }
     let mut command = &root;
     for name in &args.command {
-        command = command
-            .find_subcommand(name)
-            .ok_or_else(|| unknown(command, name))?;
+        command = sub(command, name)?;
     }
     out::print(&page(command)?)?;
     Ok(exit::FINE)
+}
+
+/// The command of this name below another one.
+pub fn sub<'c>(command: &'c Command, name: &str) -> Result<&'c Command, Failure> {
+    command
+        .find_subcommand(name)
+        .ok_or_else(|| unknown(command, name))
 }
 
 fn unknown(command: &Command, name: &str) -> Failure {

@@ -1,5 +1,7 @@
-//! The reference pages: kinds, options, notifiers, configuration keys, failure codes, commands. Written from the data
-//! that the program itself reads, so that they cannot disagree with it.
+//! The reference pages: kinds, options, notifiers, configuration keys, failure codes, commands, the API. Written from
+//! the data that the program itself reads, so that they cannot disagree with it.
+
+mod api;
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -21,6 +23,7 @@ pub fn write(folder: &Path) -> Result<u8, Failure> {
         ("configuration.md", configuration()),
         ("failure-codes.md", codes()),
         ("commands.md", commands()),
+        ("api.md", api::page()),
     ] {
         fs::write(folder.join(name), format!("{MADE}{text}"))?;
     }

@@ -1,7 +1,6 @@
 //! `lapwing reload`: the running daemon reads its configuration again.
 
 use clap::Args;
-use lapwing_api::steering::ReloadShape;
 
 use super::{Failure, exit, local, report::DataArg};
 use crate::{config::Environment, out};
@@ -23,8 +22,7 @@ pub struct ReloadArgs {
 
 pub fn reload(args: &ReloadArgs, environment: &Environment) -> Result<u8, Failure> {
     let folder = args.data.folder(environment)?;
-    let answer = local::command(&folder, "/api/v1/reload", Vec::new())?;
-    let applied: ReloadShape = serde_json::from_slice(&answer).map_err(|e| local::other_version(&e))?;
+    let applied = local::ask(&folder, async |daemon| daemon.reload().await)?;
     if args.json {
         out::print(&(serde_json::to_string(&applied).map_err(anyhow::Error::from)? + "\n"))?;
     } else {
@@ -32,7 +30,7 @@ pub fn reload(args: &ReloadArgs, environment: &Environment) -> Result<u8, Failur
         out::print(&(lines.join("\n") + "\n"))?;
     }
     for refused in &applied.refused {
-        out::complain(&format!("lapwing: {refused}; it stays as it was\n"));
+        out::complain(&format!("lapwing: {refused}\n"));
     }
     Ok(if applied.refused.is_empty() {
         exit::FINE

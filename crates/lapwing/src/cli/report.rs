@@ -1,7 +1,6 @@
 //! `lapwing report`: outages and uptime from the data folder, beside a running daemon or without one.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -9,24 +8,25 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
-use lapwing_api::report::{ReportShape, Scope, SeriesRecord};
+use lapwing_api::report::{ReportShape, SeriesRecord};
 use lapwing_core::{
-    kind::nearest,
     time::{Clock, Wall, parse_duration},
-    uptime::{Cover, Interval, slices},
+    uptime::{Interval, slices},
 };
 use lapwing_store::{
     DataDir, History, Wanted,
-    story::{self, SeriesStory, Story},
+    story::{self, Story},
 };
 use lapwing_term::{paint::Paint, report_classic, report_csv, report_html, report_table};
 
-use super::{ConfigArg, Failure, exit};
+use super::{ConfigArg, Failure, exit, progress::Progress};
+pub use crate::records::{name_of, records, split_key};
 use crate::{
     clock::SystemClock,
     config::{self, Environment},
     listeners::SOCKET,
     out,
+    records::{self, Stretch},
 };
 
 #[derive(Debug, Args)]
@@ -77,7 +77,7 @@ const EXAMPLES: &str = "\
 Examples:
   lapwing report                              all monitors, the last 30 days
   lapwing report web --last 7d
-  lapwing report --since 2026-11-01 --until 2026-12-01 --format csv > november.csv
+  lapwing report --since 2026-11-01 --until 2026-12-01 --format csv > nov.csv
   lapwing report home router --last 90d --format html --out evidence.html
 
 An outage that touches the window is told in its whole length. Times are in the time zone of this machine, but for csv
@@ -108,11 +108,13 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     let now = SystemClock::new().now().wall;
     let window = window(args, now)?;
     let folder = args.data.folder(environment)?;
+    let progress = Progress::begin();
     let store = |e: &dyn std::error::Error| Failure::usage(crate::recorder::full(e));
     let ledger = DataDir::read(&folder)
-        .and_then(|dir| dir.ledger())
+        .and_then(|dir| dir.telling(progress.teller()).ledger())
         .map_err(|e| store(&e))?;
     let mut story = story::read(&ledger).map_err(|e| store(&e))?;
+    progress.work("putting the report together", 0);
     let running = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
     let newest = newest_observation(&folder, &story).filter(|_| !running);
     if let (Some(seen), Some((_, until))) = (newest, story.runs.last_mut()) {
@@ -124,17 +126,19 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
         Format::Html => slices(window, &zone()),
         _ => Vec::new(),
     };
-    let scope = Scope {
+    let runs = std::mem::take(&mut story.runs);
+    let mut records = records(story);
+    select(&mut records, &args.monitors)?;
+    let stretch = Stretch {
         window,
-        unwatched: &Cover::new(window, &unwatched(&story.runs, now, running)),
         slices: &parts,
         now,
         running,
     };
-    let mut records = records(story);
-    select(&mut records, &args.monitors)?;
-    let shape = ReportShape::new(&records, &scope, env!("CARGO_PKG_VERSION"));
-    deliver(args, &render(&shape, format, args.out.is_none())?)?;
+    let shape = records::report(&records, &runs, &stretch);
+    let text = render(&shape, format, args.out.is_none())?;
+    drop(progress);
+    deliver(args, &text)?;
     Ok(exit::FINE)
 }
 
@@ -177,12 +181,6 @@ fn deliver(args: &ReportArgs, text: &str) -> Result<(), Failure> {
 /// The time zone in which the terminal shows times.
 pub fn zone() -> TimeZone {
     TimeZone::system()
-}
-
-/// Monitor and target of a stored key.
-pub fn split_key(key: &str) -> (&str, &str) {
-    let (monitor, rest) = key.split_once('\u{1f}').unwrap_or((key, ""));
-    (monitor, rest.split('\u{1f}').next().unwrap_or_default())
 }
 
 fn window(args: &ReportArgs, now: Wall) -> Result<Interval, Failure> {
@@ -246,98 +244,10 @@ fn newest_observation(folder: &Path, story: &Story) -> Option<Wall> {
     tails.into_iter().flatten().map(|point| point.at).max()
 }
 
-/// Times in which the daemon did not run: before its first run, between runs, and after the last unless it runs now.
-fn unwatched(runs: &[(Wall, Wall)], now: Wall, running: bool) -> Vec<Interval> {
-    let mut gaps = Vec::new();
-    let mut from = Wall(i64::MIN);
-    for (started, until) in runs {
-        gaps.push(Interval { from, to: *started });
-        from = *until;
-    }
-    if !running || runs.is_empty() {
-        gaps.push(Interval { from, to: now });
-    }
-    gaps
-}
-
-/// Watched ones first, each by name.
-pub fn records(story: Story) -> Vec<SeriesRecord> {
-    let mut records: Vec<SeriesRecord> = story.series.into_iter().map(|(k, s)| record(&k, s)).collect();
-    records.sort_by(|a, b| (!a.watched, &a.series).cmp(&(!b.watched, &b.series)));
-    records
-}
-
-fn record(key: &str, story: SeriesStory) -> SeriesRecord {
-    let (monitor, target) = split_key(key);
-    let SeriesStory {
-        watched,
-        outages,
-        mut unknown,
-    } = story;
-    let forever = |from| Interval {
-        from,
-        to: Wall(i64::MAX),
-    };
-    let known_since = match &watched {
-        Some(watched) => {
-            unknown.extend(watched.state.is_unknown().then(|| forever(watched.since)));
-            watched.known_since
-        }
-        None => {
-            // It is known from its first outage at least, and nothing after the last that was told.
-            let known = outages.iter().map(|o| o.last_up.unwrap_or(o.began)).min();
-            let told = outages.iter().filter_map(|o| o.end).map(|end| end.at).max();
-            unknown.push(forever(told.or(known).unwrap_or(Wall(i64::MIN))));
-            known
-        }
-    };
-    let name = watched.as_ref().map_or("", |w| w.name.as_str());
-    SeriesRecord {
-        series: called(name, monitor, target),
-        monitor: monitor.to_owned(),
-        target: target.to_owned(),
-        watched: watched.is_some(),
-        known_since,
-        outages,
-        unknown,
-    }
-}
-
-/// What people call a series; one that is watched no more by its monitor and target.
-pub fn name_of(key: &str, names: &BTreeMap<String, String>) -> String {
-    let (monitor, target) = split_key(key);
-    called(names.get(key).map_or("", String::as_str), monitor, target)
-}
-
-fn called(name: &str, monitor: &str, target: &str) -> String {
-    if name.is_empty() {
-        format!("{monitor} ({target})")
-    } else {
-        name.to_owned()
-    }
-}
-
 /// Keeps those that `wanted` names; all when it names none.
 pub fn select(records: &mut Vec<SeriesRecord>, wanted: &[String]) -> Result<(), Failure> {
-    for name in wanted {
-        if !records.iter().any(|r| r.series == *name || r.monitor == *name) {
-            let near = nearest(
-                name,
-                records
-                    .iter()
-                    .flat_map(|r| [r.series.as_str(), r.monitor.as_str()]),
-            );
-            let hint = near.map_or_else(
-                || "lapwing status --all lists them".to_owned(),
-                |n| format!("did you mean \"{n}\"?"),
-            );
-            return Err(Failure::usage(format!(
-                "there is no monitor or series \"{name}\"; {hint}"
-            )));
-        }
-    }
-    if !wanted.is_empty() {
-        records.retain(|r| wanted.iter().any(|name| r.series == *name || r.monitor == *name));
-    }
-    Ok(())
+    records::select(records, wanted).map_err(|unknown| {
+        let records::Unknown { name, hint } = unknown;
+        Failure::usage(format!("there is no monitor or series \"{name}\"; {hint}"))
+    })
 }

@@ -30,8 +30,8 @@ pub struct RunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  lapwing run --starter                           try it: writes ./lapwing.toml unless it is there
-  lapwing run                                     with ./lapwing.toml or /etc/lapwing/
+  lapwing run --starter            try it: writes ./lapwing.toml where none is
+  lapwing run                      with ./lapwing.toml or /etc/lapwing/
   lapwing run --config /etc/lapwing/ --verify-notifiers
 
 SIGHUP applies a changed configuration; SIGTERM and Ctrl-C stop in good order.

@@ -29,9 +29,9 @@ pub struct SensorArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  lapwing sensor keygen --out home.key                              a key, for here and for the monitor
+  lapwing sensor keygen --out home.key    a key, for here and for the monitor
   lapwing sensor --server monitor.example.com --id home --key-file home.key
-  lapwing sensor --config sensor.json                               plain beats, as netmonitor sends them
+  lapwing sensor --config sensor.json     plain beats, as netmonitor sends them
 
 The key may also come from LAPWING_SENSOR_KEY, or from the file that LAPWING_SENSOR_KEY_FILE names.
 The monitor is `lapwing run` with a heartbeat: target. SIGTERM and Ctrl-C tell it that the silence is meant.";

@@ -35,17 +35,18 @@ pub enum ServiceCommand {
     Uninstall(RoleArg),
     /// How the service is: state, process, since when, and whether it answers
     #[command(
-        after_help = "Examples:\n  sudo lapwing service status          exit code 1 when it does not run or does not answer\n  lapwing service status sensor --json"
+        after_help = "Examples:\n  sudo lapwing service status    exit code 1 when it does not run or answer\n  lapwing service status sensor --json"
     )]
     Status(status::StatusArgs),
 }
 
 const INSTALL: &str = "\
 Examples:
-  sudo lapwing service install                             with the configuration in /etc/lapwing/
+  sudo lapwing service install           with the configuration in /etc/lapwing/
   sudo lapwing service install --credential slack.url=/etc/slack.url
-  sudo lapwing service install sensor --server monitor.example.com --id home --key-file /etc/lapwing/home.key
-  lapwing service install --print                          look at the unit first; needs no root
+  sudo lapwing service install sensor --server monitor.example.com \\
+      --id home --key-file /etc/lapwing/home.key
+  lapwing service install --print        look at the unit first; needs no root
 
 The service runs as a user of its own without rights, and sees no home folders. Secret files beside the configuration,
 { file = \"slack.url\" }, are handed to it by systemd (LoadCredential) and may stay readable by root alone.";

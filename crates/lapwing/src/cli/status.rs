@@ -19,11 +19,10 @@ use lapwing_store::{DataDir, book};
 use lapwing_term::status_table;
 
 use super::{
-    Failure, exit,
-    local::{self, Answer},
+    Failure, local,
     report::{DataArg, name_of, split_key, zone},
 };
-use crate::{clock::SystemClock, config::Environment, listeners::SOCKET, out};
+use crate::{clock::SystemClock, config::Environment, out};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -59,45 +58,27 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failur
     if args.json {
         out::print(&(serde_json::to_string_pretty(&shape).map_err(anyhow::Error::from)? + "\n"))?;
     } else {
-        out::print(&status_table::render(&shape, &zone(), out::paint(), args.all))?;
+        let table = status_table::render(&shape, &zone(), out::paint(), args.all, out::width());
+        out::print(&table)?;
     }
     Ok(shape.exit_code())
 }
 
 /// The states of the daemon on a data folder; where none runs, those that it left behind.
 pub fn look(data: &Path) -> Result<StatusShape, Failure> {
-    match ask(&data.join(SOCKET))? {
+    match local::ask_if_any(data, async |daemon| daemon.status().await)? {
         Some(shape) => Ok(shape),
         None => left_behind(data),
     }
-}
-
-/// Asks the daemon; None when none listens.
-fn ask(socket: &Path) -> Result<Option<StatusShape>, Failure> {
-    let Some(Answer { success, body }) = local::ask(socket, "GET", "/api/v1/status", Vec::new())? else {
-        return Ok(None);
-    };
-    let internal = |text: String| Failure {
-        code: exit::INTERNAL,
-        text,
-    };
-    if !success {
-        return Err(internal(format!(
-            "the daemon says: {}",
-            String::from_utf8_lossy(&body).trim()
-        )));
-    }
-    let shape = serde_json::from_slice(&body).map_err(|e| local::other_version(&e))?;
-    Ok(Some(shape))
 }
 
 /// The states as the ledger has them.
 fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
     let ledger = DataDir::read(data)
         .and_then(|dir| dir.ledger())
-        .map_err(|e| Failure::usage(e.to_string()))?;
-    let restored = book::restore(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
-    let names = book::names(&ledger).map_err(|e| Failure::usage(e.to_string()))?;
+        .map_err(|e| Failure::stored(&e))?;
+    let restored = book::restore(&ledger).map_err(|e| Failure::stored(&e))?;
+    let names = book::names(&ledger).map_err(|e| Failure::stored(&e))?;
     let at = restored
         .watch
         .map_or(SystemClock::new().now().wall, |(_, alive)| alive);

@@ -19,7 +19,8 @@ use lapwing_core::time::parse_duration;
 use tracing::Level;
 
 use self::life::Shown;
-use super::{Failure, check};
+pub use self::screen::is_fit;
+use super::{Failure, check, number};
 use crate::{
     config::{Environment, Log, LogFormat},
     out, telemetry,
@@ -35,16 +36,16 @@ pub struct WatchArgs {
     #[arg(value_name = "HOST|TARGET", required = true)]
     targets: Vec<String>,
     /// Connect to this TCP port of each host, instead of ICMP
-    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
+    #[arg(short, long, value_name = "PORT", value_parser = number(1..=65_535))]
+    port: Option<u32>,
     /// Judge the loss over the last so many requests [default: 300 for ICMP and UDP echo, else loss is not judged]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", value_parser = number(1..=100_000))]
     size: Option<u32>,
     /// Tell when the loss has moved by more than so many percentage points [default: 5]
     #[arg(short, long, value_name = "PCT", value_parser = points)]
     change: Option<u64>,
     /// Down after so many failures in a row, 0 for never (also -ct) [default: 3; for ICMP 0, where loss is judged]
-    #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    #[arg(short = 't', long, value_name = "N", value_parser = number(0..=1_000_000))]
     ctimeout: Option<u32>,
     /// Time between two checks [default: 1s; http, dns and tls 5s, ntp 30s]
     #[arg(short, long, value_name = "DURATION", value_parser = interval)]
@@ -65,7 +66,7 @@ pub struct WatchArgs {
     #[arg(long)]
     no_file: bool,
     /// Tell this notifier of a configuration too
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NOTIFIER")]
     notify: Vec<String>,
     /// The configuration of --notify: a file, or a folder of *.toml files
     /// [default: $LAPWING_CONFIG, ./lapwing.toml, ~/.config/lapwing/, /etc/lapwing/]
@@ -93,12 +94,12 @@ pub struct WatchArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  lapwing watch 192.0.2.1                        packet loss of a host, told when it moves by more than 5%
-  lapwing watch 192.0.2.1 -s 100 -c 10
-  lapwing watch db.example.com -p 5432 -t 5      a port, once a second, down after 5 failures
+  lapwing watch 192.0.2.1               loss, told when it moves by over 5%
+  lapwing watch 192.0.2.1 -s 100 -c 10  of the last 100, told by over 10%
+  lapwing watch 192.0.2.1 -p 443 -t 5   a TCP port, down after 5 failures
   lapwing watch 192.0.2.1 https://example.com    several at once
-  lapwing watch 192.0.2.1 --notify phone         tell a notifier of the configuration
-  lapwing watch 192.0.2.1 --telegram-token-file token.txt --telegram-chat -1001234567890
+  lapwing watch 192.0.2.1 --notify phone         a notifier of the configuration
+  lapwing watch 192.0.2.1 --telegram-token-file token --telegram-chat -10012345
   lapwing watch 192.0.2.1 --plain -v > line.log
 
 Ctrl-C ends it with a summary, Ctrl-\\ shows one in between. Nothing is remembered but the alerts, which are appended to
@@ -141,7 +142,7 @@ pub fn watch(args: &WatchArgs, environment: &Environment) -> Result<u8, Failure>
     };
     let shown = if args.verbose {
         Shown::Verbose
-    } else if args.plain || !screen::is_fit() {
+    } else if args.plain || !is_fit() {
         Shown::Lines
     } else {
         Shown::Live

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
-use lapwing_api::steering::{DoneShape, WishShape, WishWord};
+use lapwing_api::steering::{WishShape, WishWord};
 use lapwing_core::time::{Clock, Wall, parse_duration};
 
 use super::{
@@ -65,9 +65,7 @@ pub fn ask(ask: &Ask<'_>, environment: &Environment) -> Result<u8, Failure> {
         until: until.map(Wall::rfc3339),
     };
     let folder = ask.names.data.folder(environment)?;
-    let body = serde_json::to_vec(&wish).map_err(anyhow::Error::from)?;
-    let answer = local::command(&folder, "/api/v1/wishes", body)?;
-    let done: DoneShape = serde_json::from_slice(&answer).map_err(|e| local::other_version(&e))?;
+    let done = local::ask(&folder, async |daemon| daemon.wish(&wish).await)?;
     if ask.names.json {
         out::print(&(serde_json::to_string(&done).map_err(anyhow::Error::from)? + "\n"))?;
     } else {

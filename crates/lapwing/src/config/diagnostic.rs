@@ -5,9 +5,10 @@ use std::{fmt, ops::Range, path::PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle};
 
-/// A text that was read: a configuration file or a list of hosts.
+/// A text that was read: a configuration file, a list of hosts or an added monitor.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// As it is shown.
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
@@ -290,7 +291,8 @@ impl Excerpts<'_> {
     }
 }
 
-fn line_starts(text: &str) -> Vec<u32> {
+/// Where each line begins.
+pub(super) fn line_starts(text: &str) -> Vec<u32> {
     std::iter::once(0)
         .chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1))
         .collect()

@@ -31,6 +31,8 @@ pub(super) struct FilePlan {
     pub(super) tables: Tables,
     /// True when it is not certain what holds for all monitors.
     pub(super) broken: bool,
+    /// True when not a single table stands in it.
+    pub(super) empty: bool,
 }
 
 /// The tables with fixed names; None where a key is not given.
@@ -84,12 +86,16 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
 
 /// Reads all files. With errors in the syntax, only what they cannot have caused is told beside them.
 pub(super) fn read(reading: &mut Reading<'_>) -> FilePlan {
-    let mut plan = FilePlan::default();
+    let mut plan = FilePlan {
+        empty: true,
+        ..FilePlan::default()
+    };
     let mut seen = Seen::default();
     let mut lines = Vec::new();
     for (file, source) in (0..).zip(reading.sources) {
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         lines.extend(syntax::report(reading, file, source, &errors));
+        plan.empty &= root.get_ref().is_empty();
         read_root(reading, file, root.get_ref(), &mut plan, &mut seen);
     }
     if !lines.is_empty() {
@@ -100,6 +106,36 @@ pub(super) fn read(reading: &mut Reading<'_>) -> FilePlan {
         plan.notifiers.retain(|notifier| broken.leaves(notifier.at));
     }
     plan
+}
+
+/// Reads an added monitor: the text with this number holds one `[[monitor]]` and nothing else.
+pub(super) fn read_added(reading: &mut Reading<'_>, file: u32) -> Option<MonitorText> {
+    let source = Arc::clone(reading.sources.get(file as usize)?);
+    let (root, errors) = DeTable::parse_recoverable(&source.text);
+    syntax::report(reading, file, &source, &errors);
+    let mut found = None;
+    for node in nodes(file, root.get_ref()) {
+        match (node.key, node.value) {
+            ("monitor", DeValue::Array(items)) if items.len() == 1 => {
+                let header = Place::new(file, &items[0].span());
+                if let DeValue::Table(table) = items[0].get_ref() {
+                    found = Some(read_monitor(reading, header, table));
+                }
+            }
+            _ => {
+                reading.mask_unknown(node);
+                reading.error(
+                    node.key_at,
+                    "an added monitor is one [[monitor]] and nothing else",
+                    None,
+                );
+            }
+        }
+    }
+    if found.is_none() && !reading.failed() {
+        reading.error(Place::NONE, "an added monitor is one [[monitor]]", None);
+    }
+    found
 }
 
 /// Reads `[store]` alone.

@@ -7,7 +7,7 @@ use lapwing_core::target::{Host, MAX_TARGETS, TargetError, expand_host};
 use super::{
     diagnostic::{At, Place, Source},
     locate::reason,
-    value::Reading,
+    value::{NO_FILES, Reading},
 };
 
 /// Largest list of hosts, in bytes.
@@ -68,7 +68,11 @@ pub(super) fn expand(reading: &mut Reading<'_>, entries: &[At<String>]) -> Hosts
     let mut hosts = Hosts::default();
     for entry in entries {
         let text = entry.value.trim();
-        if let Some(path) = text.strip_prefix('@') {
+        if text.starts_with('@') && reading.is_added(entry.place.file) {
+            let hint =
+                "write the hosts themselves, or write this monitor into a configuration file".to_owned();
+            reading.error(entry.place, NO_FILES, hint);
+        } else if let Some(path) = text.strip_prefix('@') {
             list(reading, &mut hosts, path.trim(), entry.place);
         } else if let Err(error) = hosts.add(text, entry.place) {
             reading.error(entry.place, error.message, error.hint);

@@ -98,11 +98,15 @@ impl Senders {
         }
     }
 
-    /// Whether every sender can be heard, and every listener has somebody to hear.
-    pub(super) fn check(&self, reading: &mut Reading<'_>, text: &HeartbeatText) {
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether every sender after the first `known` can be heard, and whether adopting has an effect.
+    pub(super) fn check(&self, reading: &mut Reading<'_>, text: &HeartbeatText, known: usize) {
         let (udp, http) = (text.udp().is_some(), text.http().is_some());
         let heard = |sender: &Sender| udp || http && matches!(sender.who, Who::Keyed(_));
-        if let Some(sender) = self.all.iter().find(|sender| !heard(sender)) {
+        if let Some(sender) = self.all[known..].iter().find(|sender| !heard(sender)) {
             let (message, hint) = if http {
                 (
                     "this heartbeat has no key, so it cannot report in by HTTP",
@@ -142,18 +146,29 @@ impl Senders {
     pub(super) fn heartbeat(self, reading: &mut Reading<'_>, text: &HeartbeatText) -> Heartbeat {
         let mut roster = Roster::default();
         roster.adopt(text.adopt().is_some());
-        let open = self.all.iter().find(|sender| sender.open).map(|s| s.id);
-        for sender in self.all {
-            if let Err(error) = sender.enter(&mut roster) {
-                reading.error(sender.at, error.to_string(), None);
-            }
-        }
+        let open = self.enter(reading, &mut roster, 0);
         Heartbeat {
             listen: text.udp().map(|(addr, _)| addr),
             http: text.http().map(|(addr, _)| addr),
             roster: Arc::new(roster),
             open,
         }
+    }
+
+    /// Puts all after the first `known` on the roster; gives the one that anybody may send.
+    pub(super) fn enter(
+        &self,
+        reading: &mut Reading<'_>,
+        roster: &mut Roster,
+        known: usize,
+    ) -> Option<SensorId> {
+        let new = &self.all[known..];
+        for sender in new {
+            if let Err(error) = sender.enter(roster) {
+                reading.error(sender.at, error.to_string(), None);
+            }
+        }
+        new.iter().find(|sender| sender.open).map(|s| s.id)
     }
 }
 

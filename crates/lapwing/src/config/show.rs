@@ -330,7 +330,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// A name as a TOML key.
-fn key(name: &str) -> String {
+pub fn key(name: &str) -> String {
     let bare = !name.is_empty()
         && name
             .chars()

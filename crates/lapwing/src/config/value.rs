@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,7 +29,9 @@ use super::{
 /// All that reading carries along: the sources, the problems so far, and what must not be shown of them.
 pub(super) struct Reading<'a> {
     pub(super) env: &'a Environment,
-    pub(super) sources: &'a [Source],
+    pub(super) sources: &'a [Arc<Source>],
+    /// From which number on the sources are added monitors.
+    first_added: usize,
     /// Lists of hosts; their numbers go on from `sources`.
     pub(super) lists: Vec<Source>,
     pub(super) kinds: Vec<&'static KindInfo>,
@@ -36,7 +39,18 @@ pub(super) struct Reading<'a> {
     told: HashSet<(Place, String)>,
     pub(super) masks: Vec<Place>,
     hidden: HashSet<String>,
-    zones: HashMap<String, TimeZone>,
+    pub(super) zones: HashMap<String, TimeZone>,
+}
+
+/// Why an added monitor names no file: the daemon would read it for whoever asks.
+pub(super) const NO_FILES: &str = "an added monitor reads no files";
+const NO_SECRET_FILE: &str = "write \"${NAME}\" for a variable that the daemon was started with, or write this monitor into a configuration file";
+
+/// What must not be shown of the sources: places in them, and values from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unshown {
+    masks: Vec<Place>,
+    hidden: HashSet<String>,
 }
 
 /// A key and its value.
@@ -72,10 +86,11 @@ pub(super) fn nodes<'d>(file: u32, table: &'d DeTable<'d>) -> impl Iterator<Item
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(env: &'a Environment, sources: &'a [Source]) -> Self {
+    pub(super) fn new(env: &'a Environment, sources: &'a [Arc<Source>]) -> Self {
         Self {
             env,
             sources,
+            first_added: usize::MAX,
             lists: Vec::new(),
             kinds: kinds(),
             problems: Vec::new(),
@@ -84,6 +99,25 @@ impl<'a> Reading<'a> {
             hidden: HashSet::new(),
             zones: HashMap::new(),
         }
+    }
+
+    /// Goes on where the files, the first `files` of `sources`, were read: what must not be shown of them still is not.
+    pub(super) fn beside(
+        env: &'a Environment,
+        (sources, files): (&'a [Arc<Source>], usize),
+        Unshown { masks, hidden }: Unshown,
+    ) -> Self {
+        Self {
+            first_added: files,
+            masks,
+            hidden,
+            ..Self::new(env, sources)
+        }
+    }
+
+    /// True for the number of an added monitor: whoever may ask the daemon wrote it, not whoever owns the files.
+    pub(super) fn is_added(&self, file: u32) -> bool {
+        file as usize >= self.first_added
     }
 
     pub(super) fn error(
@@ -120,19 +154,35 @@ impl<'a> Reading<'a> {
         self.problems.len()
     }
 
-    /// The lists that were read, or a report when anything is wrong.
-    pub(super) fn done(self) -> Result<Vec<Source>, Report> {
-        if self.problems.is_empty() {
-            return Ok(self.lists);
+    /// The lists that were read, and what must not be shown; or a report when anything is wrong.
+    pub(super) fn done(mut self) -> Result<(Vec<Source>, Unshown), Report> {
+        if let Some(report) = self.report() {
+            return Err(report);
         }
-        let all: Vec<_> = self.sources.iter().chain(&self.lists).collect();
-        let hidden: Vec<_> = self.hidden.into_iter().collect();
-        Err(Report::new(self.problems, &all, &self.masks, &hidden))
+        let Self {
+            lists, masks, hidden, ..
+        } = self;
+        Ok((lists, Unshown { masks, hidden }))
+    }
+
+    /// What is wrong so far, if anything is. It is forgotten.
+    pub(super) fn report(&mut self) -> Option<Report> {
+        if self.problems.is_empty() {
+            return None;
+        }
+        self.told.clear();
+        let problems = std::mem::take(&mut self.problems);
+        let sources = self.sources.iter().map(|source| &**source);
+        let all: Vec<&Source> = sources.chain(&self.lists).collect();
+        let hidden: Vec<_> = self.hidden.iter().cloned().collect();
+        Some(Report::new(problems, &all, &self.masks, &hidden))
     }
 
     /// The folder that relative paths of this file start at.
     pub(super) fn folder(&self, file: u32) -> PathBuf {
-        let path = self.sources.get(file as usize).map(|s| s.path.as_path());
+        // An added monitor lies beside the files.
+        let file = if self.is_added(file) { 0 } else { file as usize };
+        let path = self.sources.get(file).map(|s| s.path.as_path());
         path.and_then(Path::parent)
             .map(Path::to_owned)
             .unwrap_or_default()
@@ -383,26 +433,6 @@ impl<'a> Reading<'a> {
         items.into_iter().filter_map(read).collect()
     }
 
-    /// A time zone by its name.
-    pub(super) fn zone(&mut self, node: Node<'_>, key: &Key) -> Option<(String, TimeZone)> {
-        let name = self.text(node, key)?;
-        if let Some(zone) = self.zones.get(&name) {
-            return Some((name, zone.clone()));
-        }
-        if let Ok(zone) = TimeZone::get(&name) {
-            self.zones.insert(name.clone(), zone.clone());
-            return Some((name, zone));
-        }
-        let known: Vec<String> = jiff::tz::db().available().map(|n| n.to_string()).collect();
-        let message = format!("there is no time zone \"{name}\"");
-        let hint = match near_zone(&name, &known) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => "a name of the IANA database, for example \"Europe/Berlin\" or \"UTC\"".to_owned(),
-        };
-        self.error(node.at, message, hint);
-        None
-    }
-
     /// The value of an option, by what its kind or notifier declares; None only after an error. Paths start at the
     /// folder of the configuration file.
     pub(super) fn option(&mut self, node: Node<'_>, ty: Option<OptionType>) -> Option<GivenOption> {
@@ -411,7 +441,8 @@ impl<'a> Reading<'a> {
             Some(OptionType::Secret | OptionType::Secrets | OptionType::Pairs) => self.mask(node),
             Some(_) => {}
         }
-        if matches!(ty, Some(OptionType::Secrets)) {
+        let stored = self.is_added(node.at.file);
+        if matches!(ty, Some(OptionType::Secrets)) || stored && matches!(ty, Some(OptionType::Secret)) {
             self.no_literals(node)?;
         }
         let mut hidden = false;
@@ -451,13 +482,16 @@ impl<'a> Reading<'a> {
         let literal = items(node).find(|(value, _)| !elsewhere(value));
         let Some((_, at)) = literal else { return Some(()) };
         let name = node.key;
-        self.error(
-            at,
-            format!("{name} does not stand in the configuration itself"),
-            format!(
-                "write {name} = \"${{NAME}}\" for an environment variable, or {name} = {{ file = \"path\" }}"
-            ),
-        );
+        let variable = format!("write {name} = \"${{NAME}}\" for an environment variable");
+        let (message, hint) = if self.is_added(at.file) {
+            let message =
+                format!("{name} does not stand in an added monitor itself, which is stored and shown");
+            (message, format!("{variable} of the daemon"))
+        } else {
+            let message = format!("{name} does not stand in the configuration itself");
+            (message, format!("{variable}, or {name} = {{ file = \"path\" }}"))
+        };
+        self.error(at, message, hint);
         None
     }
 
@@ -518,6 +552,10 @@ impl<'a> Reading<'a> {
     }
 
     fn secret_file(&mut self, at: Place, table: &DeTable<'_>) -> Option<String> {
+        if self.is_added(at.file) {
+            self.error(at, NO_FILES, NO_SECRET_FILE.to_owned());
+            return None;
+        }
         let node = nodes(at.file, table).next()?;
         let DeValue::String(path) = node.value else {
             let hint = "for example: { file = \"/etc/lapwing/token\" }".to_owned();
@@ -559,25 +597,4 @@ fn items<'d>(node: Node<'d>) -> impl Iterator<Item = (&'d DeValue<'d>, Place)> {
         .iter()
         .map(move |item| (item.get_ref(), Place::new(node.at.file, &item.span())))
         .chain(one)
-}
-
-/// The zone nearest to a name, by the whole name or, where that has no region, by the city.
-fn near_zone<'z>(name: &str, known: &'z [String]) -> Option<&'z str> {
-    let wanted = name.to_lowercase().replace(' ', "_");
-    let lower: Vec<_> = known.iter().map(|k| k.to_lowercase()).collect();
-    let cities: Vec<_> = lower.iter().map(|k| k.rsplit('/').next().unwrap_or(k)).collect();
-    let exact = lower
-        .iter()
-        .position(|k| *k == wanted)
-        .or_else(|| cities.iter().position(|c| *c == wanted));
-    let near = || {
-        let whole = nearest(&wanted, lower.iter().map(String::as_str));
-        whole.and_then(|near| lower.iter().position(|k| k == near))
-    };
-    let near_city =
-        || nearest(&wanted, cities.iter().copied()).and_then(|near| cities.iter().position(|c| *c == near));
-    exact
-        .or_else(near)
-        .or_else(near_city)
-        .map(|at| known[at].as_str())
 }

@@ -23,7 +23,7 @@ use crate::{ear::Unheard, engine::Message};
 /// A hundred thousand series are paused and stored in two seconds.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// Longest name and reason that are kept, in bytes.
-const BY: usize = 64;
+pub(super) const BY: usize = 64;
 const REASON: usize = 300;
 /// Most names in a sentence.
 const SPOKEN: usize = 5;
@@ -101,7 +101,7 @@ fn moment(text: &str, now: Wall) -> Result<Wall, Refusal> {
 }
 
 /// The name of a user, or its number where it has none.
-fn user(uid: Option<u32>) -> String {
+pub(super) fn user(uid: Option<u32>) -> String {
     let Some(uid) = uid else { return String::new() };
     match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,

@@ -46,8 +46,8 @@ pub struct ServeArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  lapwing echo serve                                        on port 7007, for everybody who can reach it
-  lapwing echo serve --listen '[::]:7007'                   IPv6, too
+  lapwing echo serve                         port 7007, for all who can reach it
+  lapwing echo serve --listen '[::]:7007'    IPv6, too
   lapwing echo serve --listen 127.0.0.1:7009 --plain refused
 and on the other machine:
   lapwing echo send server.example.com

@@ -68,9 +68,9 @@ fn ask(known: &Known, environment: &Environment) -> Result<(), String> {
         Some(path) => data(&path, environment)?,
         None => PathBuf::from(STATE),
     };
-    match local::ask(&data.join(SOCKET), "GET", "/healthz", Vec::new()) {
-        Ok(Some(answer)) if answer.success => Ok(()),
-        Ok(Some(_)) => Err("its engine does not answer".to_owned()),
+    match local::ask_if_any(&data, async |daemon| daemon.alive().await) {
+        Ok(Some(true)) => Ok(()),
+        Ok(Some(false)) => Err("its engine does not answer".to_owned()),
         Ok(None) => Err(format!("nobody listens on {}", data.join(SOCKET).display())),
         Err(failure) => Err(failure.text),
     }

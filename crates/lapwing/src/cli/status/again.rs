@@ -73,7 +73,7 @@ fn show(shape: &StatusShape, args: &StatusArgs) -> Result<bool, Failure> {
     }
     let now = SystemClock::new().now().wall;
     let at = status_table::local(&now.rfc3339(), &zone());
-    let table = status_table::render(shape, &zone(), out::paint(), args.all);
+    let table = status_table::render(shape, &zone(), out::paint(), args.all, out::width());
     let text = match out::height() {
         Some(height) => page(&format!("{at}  {table}"), height),
         None => format!("{at}  {table}\n"),

@@ -22,7 +22,7 @@ const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 const EVENTS: usize = 200;
 
 /// True where a live view can be shown.
-pub(super) fn is_fit() -> bool {
+pub fn is_fit() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     io::stdout().is_terminal() && io::stdin().is_terminal() && !dumb
 }

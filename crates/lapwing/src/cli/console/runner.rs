@@ -1,0 +1,275 @@
+//! Runs a line of the console: most commands as this very program would, those that ask only the daemon right here.
+//!
+//! It must never run a line that it has not read whole.
+
+use std::{
+    ffi::OsString,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{self, Stdio},
+};
+
+use clap::{ArgMatches, Command};
+use lapwing_api::{
+    client::{Client, ClientError},
+    shapes::{CheckShape, exit_code},
+};
+use lapwing_term::{check_lines, console::words};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{grammar, live::Live};
+use crate::{
+    cli::{Failure, exit, local},
+    out,
+};
+
+/// This program, also when its file has been replaced meanwhile (proc(5)).
+const OURSELVES: &str = "/proc/self/exe";
+
+/// What came of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ran {
+    Ended(u8),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// The console is to end.
+    Leave,
+}
+
+pub(super) struct Runner {
+    folder: PathBuf,
+    client: Client,
+    runtime: Handle,
+    commands: Command,
+    /// Ctrl-C stops a command and not the console.
+    is_interactive: bool,
+    live: Option<Live>,
+}
+
+impl Runner {
+    pub(super) fn new(folder: PathBuf, runtime: Handle, is_interactive: bool) -> Self {
+        if is_interactive {
+            // From the first listener on, the signal does not end the process.
+            let _on_runtime = runtime.enter();
+            drop(signal(SignalKind::interrupt()));
+        }
+        Self {
+            client: local::client(&folder),
+            folder,
+            runtime,
+            commands: grammar::commands(),
+            is_interactive,
+            live: None,
+        }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(super) fn commands(&self) -> &Command {
+        &self.commands
+    }
+
+    /// Events appear in between: `events on` and `events off` are for them.
+    pub(super) fn attach(&mut self, live: Live) {
+        self.live = Some(live);
+    }
+
+    /// Runs a line, and says what is wrong with it.
+    pub(super) fn run(&mut self, line: &str) -> Ran {
+        let read = words::split(line);
+        let mut words: Vec<String> = read.words.into_iter().map(|word| word.text).collect();
+        if words.first().is_some_and(|word| word == "lapwing") {
+            words.remove(0);
+        }
+        if words.first().is_none_or(|word| word.starts_with('#')) {
+            return Ran::Ended(exit::FINE);
+        }
+        if let Some(quote) = read.open {
+            out::complain(&format!("lapwing: nothing was run: a {quote} is not closed\n"));
+            return Ran::Ended(exit::USAGE);
+        }
+        match self.commands.try_get_matches_from_mut(&words) {
+            Ok(found) => match self.dispatch(&found, &words) {
+                Ok(ran) => ran,
+                Err(failure) => {
+                    out::complain(&format!("lapwing: {}\n", failure.text.trim_end()));
+                    Ran::Ended(failure.code)
+                }
+            },
+            Err(error) => {
+                // What cannot be printed has no reader.
+                drop(error.print());
+                Ran::Ended(if error.use_stderr() {
+                    exit::USAGE
+                } else {
+                    exit::FINE
+                })
+            }
+        }
+    }
+
+    fn dispatch(&self, found: &ArgMatches, words: &[String]) -> Result<Ran, Failure> {
+        let Some((name, given)) = found.subcommand() else {
+            return Ok(Ran::Ended(exit::USAGE));
+        };
+        match name {
+            "quit" | "exit" => Ok(Ran::Leave),
+            "help" => {
+                grammar::help(&self.commands, &texts(given, "command"))?;
+                Ok(Ran::Ended(exit::FINE))
+            }
+            "notify" => match given.subcommand() {
+                Some((_, given)) => self.notify(&texts(given, "notifiers")),
+                None => Ok(Ran::Ended(exit::USAGE)),
+            },
+            "events" if words.len() == 2 && matches!(words[1].as_str(), "on" | "off") => {
+                self.mute(words[1] == "off")
+            }
+            "check" => {
+                let targets = texts(given, "targets");
+                let names = targets
+                    .iter()
+                    .filter(|target| !grammar::is_target(target))
+                    .count();
+                match names {
+                    0 => self.child(words),
+                    _ if names == targets.len() => self.check(&targets, given),
+                    _ => Err(Failure::usage(
+                        "check either monitors by their names or targets, not both at once",
+                    )),
+                }
+            }
+            _ => self.child(words),
+        }
+    }
+
+    fn mute(&self, off: bool) -> Result<Ran, Failure> {
+        let live = self.live.as_ref().ok_or_else(|| {
+            Failure::usage("events appear by themselves only at a prompt; `events --follow` shows them here")
+        })?;
+        live.mute(off);
+        let word = if off { "no longer appear" } else { "appear" };
+        out::print(&format!("Events {word} by themselves.\n"))?;
+        Ok(Ran::Ended(exit::FINE))
+    }
+
+    /// Runs this program with `words`, on the data folder of this console.
+    fn child(&self, words: &[String]) -> Result<Ran, Failure> {
+        let mut command = process::Command::new(OURSELVES);
+        command.arg(&words[0]);
+        let takes_data = self
+            .commands
+            .find_subcommand(&words[0])
+            .is_some_and(|command| command.get_arguments().any(|arg| arg.get_id() == "data"));
+        if takes_data {
+            let mut data = OsString::from("--data=");
+            data.push(&self.folder);
+            command.arg(data);
+        }
+        if !self.is_interactive {
+            // What we read commands from is not for them.
+            command.stdin(Stdio::null());
+        }
+        let status = command.args(&words[1..]).status()?;
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ok(Ran::Ended(u8::try_from(code).unwrap_or(exit::INTERNAL))),
+            (None, Some(nix::libc::SIGINT)) => {
+                out::print("\n")?;
+                Ok(Ran::Interrupted)
+            }
+            (None, _) => Err(Failure {
+                code: exit::INTERNAL,
+                text: format!("it ended early: {status}"),
+            }),
+        }
+    }
+
+    /// Does what may take long; Ctrl-C stops it.
+    fn ask(&self, work: impl Future<Output = Result<u8, Failure>>) -> Result<Ran, Failure> {
+        self.runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt())
+                .ok()
+                .filter(|_| self.is_interactive);
+            let interrupted = async {
+                match &mut interrupt {
+                    Some(interrupt) => interrupt.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                code = work => Ok(Ran::Ended(code?)),
+                _ = interrupted => {
+                    out::print("\n")?;
+                    Ok(Ran::Interrupted)
+                }
+            }
+        })
+    }
+
+    /// Has the daemon check what it watches, now.
+    fn check(&self, names: &[String], given: &ArgMatches) -> Result<Ran, Failure> {
+        let (json, verbose) = (given.get_flag("json"), given.get_flag("verbose"));
+        self.ask(async {
+            let mut lines = self.client.check(names).await?;
+            let mut states = Vec::new();
+            while let Some(next) = lines.next().await {
+                let found = next?;
+                out::print(&if json {
+                    serde_json::to_string(&found).map_err(anyhow::Error::from)? + "\n"
+                } else {
+                    let target = format!("{}  {}", found.series, found.check.target);
+                    let named = CheckShape {
+                        target,
+                        ..found.check.clone()
+                    };
+                    check_lines::lines(&named, out::paint(), verbose)
+                })?;
+                states.push(found.check.state);
+            }
+            Ok(exit_code(states.iter().map(String::as_str)))
+        })
+    }
+
+    /// Has the daemon send a test message by each notifier; all when none is named.
+    fn notify(&self, names: &[String]) -> Result<Ran, Failure> {
+        self.ask(async {
+            let mut names = names.to_vec();
+            if names.is_empty() {
+                let all = self.client.notifiers().await?;
+                names.extend(all.notifiers.into_iter().map(|notifier| notifier.name));
+            }
+            if names.is_empty() {
+                return Err(Failure::usage(
+                    "the configuration has no notifier: add a [notify.NAME] table",
+                ));
+            }
+            let mut worst = exit::FINE;
+            for name in names {
+                match self.client.test_notifier(&name).await {
+                    Ok(done) => out::print(&format!("{}\n", done.text))?,
+                    Err(error @ ClientError::Refused { .. }) => {
+                        out::complain(&format!("lapwing: {error}\n"));
+                        worst = exit::DOWN;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(worst)
+        })
+    }
+}
+
+/// The values of an argument that is a list of texts.
+fn texts(given: &ArgMatches, name: &str) -> Vec<String> {
+    let values = given.try_get_many::<String>(name).ok().flatten();
+    values.into_iter().flatten().cloned().collect()
+}

@@ -1,0 +1,209 @@
+//! Lists and details of what is watched. Only what stands on the page asked for becomes a shape.
+
+use std::collections::BTreeMap;
+
+use lapwing_api::{
+    monitors::{
+        Keys, MAX_PAGE, MAX_SERIES, MonitorDetails, MonitorPage, MonitorQuery, MonitorShape, NamesShape,
+        PastOutage, SeriesPage, SeriesQuery, Sort,
+    },
+    report::OutageShape,
+    shapes::{SeriesShape, VERSION},
+};
+use lapwing_core::{lookout::SeriesView, outage::Outage, state::State, time::Wall};
+use lapwing_store::{Ledger, book};
+use lapwing_web::steering::{Refusal, Why};
+
+use super::{
+    Planned,
+    view::{Group, View, unknown},
+};
+use crate::{edits::text, recorder::full};
+
+/// Outages in the details of a monitor.
+const OUTAGES: usize = 20;
+
+/// What needs somebody comes first.
+fn urgency(state: State) -> u64 {
+    match state {
+        State::Down => 0,
+        State::Failing => 2,
+        State::Degraded => 3,
+        State::Inconclusive => 4,
+        State::Pending => 5,
+        State::Paused => 6,
+        State::Up => 8,
+    }
+}
+
+pub fn series(view: &View, query: &SeriesQuery) -> Result<SeriesPage, Refusal> {
+    let among = if query.monitors.is_empty() {
+        (0..view.snapshot.series.len() as u32).collect()
+    } else {
+        view.find(&query.monitors)?
+    };
+    let words = query.search.trim().to_lowercase();
+    let wanted = |position: &u32| {
+        let state = view.series(*position).state.as_str();
+        (query.states.is_empty() || query.states.iter().any(|word| word == state))
+            && view.shows(*position, &words)
+    };
+    let mut found: Vec<u32> = among.into_iter().filter(wanted).collect();
+    let matching = found.len();
+    let page = sorted(view, &mut found, query.sort, query.reverse)
+        .iter()
+        .skip(query.offset)
+        .take(query.limit.min(MAX_PAGE));
+    Ok(SeriesPage {
+        v: VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: view.at.rfc3339(),
+        total: view.snapshot.series.len(),
+        counts: view.counts.clone(),
+        matching,
+        offset: query.offset,
+        series: page.map(|position| shape(view, *position)).collect(),
+    })
+}
+
+pub fn monitors(view: &View, planned: &Planned, query: &MonitorQuery) -> MonitorPage {
+    let words = query.search.trim().to_lowercase();
+    let groups = &view.index.monitors;
+    let wanted = |group: &&Group| group.members.iter().any(|position| view.shows(*position, &words));
+    let found: Vec<&Group> = groups.iter().filter(wanted).collect();
+    let page = found.iter().skip(query.offset).take(query.limit.min(MAX_PAGE));
+    MonitorPage {
+        v: VERSION,
+        total: groups.len(),
+        matching: found.len(),
+        offset: query.offset,
+        monitors: page.map(|group| monitor_shape(view, planned, group)).collect(),
+    }
+}
+
+pub fn names(view: &View, prefix: &str, limit: usize) -> NamesShape {
+    let begins = |name: &&str| {
+        let start = name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let mut found = view.index.names.iter().map(AsRef::as_ref).filter(begins);
+    let names: Vec<String> = found
+        .by_ref()
+        .take(limit.min(MAX_PAGE))
+        .map(str::to_owned)
+        .collect();
+    NamesShape {
+        v: VERSION,
+        names,
+        more: found.next().is_some(),
+    }
+}
+
+/// All about the monitor, or the one series, that is called so.
+pub fn monitor(
+    view: &View,
+    planned: &Planned,
+    ledger: &dyn Ledger,
+    name: &str,
+) -> Result<MonitorDetails, Refusal> {
+    let mut found = view.find(&[name.to_owned()])?;
+    let owner = |position: &u32| view.series(*position).series.monitor.name.as_str();
+    // A monitor may be called as a series of another one: it comes first.
+    let itself = found.iter().map(owner).find(|owner| *owner == name);
+    let owner = itself.or_else(|| found.first().map(owner));
+    let groups = &view.index.monitors;
+    let group = groups
+        .iter()
+        .find(|group| Some(group.monitor.name.as_str()) == owner);
+    let group = group.ok_or_else(|| unknown(name, []))?;
+    found = sorted(view, &mut found, Sort::State, false).to_vec();
+    found.truncate(MAX_SERIES);
+    Ok(MonitorDetails {
+        v: VERSION,
+        at: view.at.rfc3339(),
+        monitor: monitor_shape(view, planned, group),
+        keys: keys(planned, &group.monitor.name),
+        outages: outages(view, ledger, &found)?,
+        series: found.iter().map(|position| shape(view, *position)).collect(),
+    })
+}
+
+/// The keys of a monitor that was added, as they are kept.
+fn keys(planned: &Planned, monitor: &str) -> Option<Keys> {
+    text::keys(&planned.origins.added(monitor)?.text).ok()
+}
+
+fn shape(view: &View, position: u32) -> SeriesShape {
+    SeriesShape::new(view.series(position), view.at)
+}
+
+fn monitor_shape(view: &View, planned: &Planned, group: &Group) -> MonitorShape {
+    let mut states: BTreeMap<State, usize> = BTreeMap::new();
+    for position in &group.members {
+        *states.entry(view.series(*position).state).or_default() += 1;
+    }
+    let monitor = &group.monitor;
+    let first = group.members.first().map(|position| view.series(*position));
+    MonitorShape {
+        name: monitor.name.clone(),
+        origin: planned.origins.of(&monitor.name),
+        target: first.map_or_else(String::new, |view| view.series.target.clone()),
+        series: group.members.len(),
+        states: counted(states),
+        interval_s: monitor
+            .policy
+            .beats
+            .is_none()
+            .then(|| monitor.policy.interval.as_secs_f64()),
+        notify: monitor.notify.iter().map(ToString::to_string).collect(),
+        labels: monitor.labels.iter().cloned().collect(),
+    }
+}
+
+/// How many are in each state, for whoever asks.
+pub fn counted(states: BTreeMap<State, usize>) -> BTreeMap<String, usize> {
+    let word = |(state, count): (State, usize)| (state.to_string(), count);
+    states.into_iter().map(word).collect()
+}
+
+/// The newest outages of these series.
+fn outages(view: &View, ledger: &dyn Ledger, positions: &[u32]) -> Result<Vec<PastOutage>, Refusal> {
+    let mut all: Vec<(u32, Outage)> = Vec::new();
+    for position in positions {
+        let of = book::outages(ledger, &view.series(*position).series.key);
+        let of = of.map_err(|failed| Refusal::new(Why::Unable, full(&failed)))?;
+        all.extend(of.into_iter().map(|outage| (*position, outage)));
+    }
+    all.sort_by_key(|(_, outage)| std::cmp::Reverse(outage.began));
+    all.truncate(OUTAGES);
+    let shape = |(position, outage): (u32, Outage)| PastOutage {
+        series: view.series(position).series.name.clone(),
+        outage: OutageShape::new(&outage, view.at),
+    };
+    Ok(all.into_iter().map(shape).collect())
+}
+
+/// Puts positions in order. What has nothing to sort by comes last, whichever way.
+fn sorted<'a>(view: &View, found: &'a mut [u32], sort: Sort, reverse: bool) -> &'a [u32] {
+    let name = |position: u32| u64::from(view.index.by_name[position as usize]);
+    let place = |position: u32| {
+        let place = place(view, position, sort).map(|place| if reverse { u64::MAX - place } else { place });
+        (place.is_none(), place, name(position))
+    };
+    found.sort_by_cached_key(|position| place(*position));
+    found
+}
+
+fn place(view: &View, position: u32, sort: Sort) -> Option<u64> {
+    let seen: &SeriesView = view.series(position);
+    let newest = |at: Wall| u64::MAX - at.0.max(0).cast_unsigned();
+    Some(match sort {
+        Sort::State => urgency(seen.state),
+        Sort::Name => u64::from(view.index.by_name[position as usize]),
+        Sort::Target => u64::from(view.index.by_target[position as usize]),
+        Sort::Since => newest(seen.since),
+        Sort::Latency => u64::MAX - seen.last?.1.as_micros() as u64,
+        // Shares are never negative: their bits sort as they do.
+        Sort::Loss => u64::MAX - seen.loss?.percent().to_bits(),
+    })
+}
