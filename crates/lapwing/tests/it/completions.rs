@@ -14,6 +14,7 @@ fn home(door: &Door) -> Home {
     let home = Home::quick(&format!(
         "[[monitor]]\nname = \"web\"\ntargets = [\"{url}\", \"tcp://127.0.0.1:1\"]\n\
          [[monitor]]\nname = \"wide area & more\"\ntarget = \"{url}\"\n\
+         [[monitor]]\nname = \"zürich: 東京 'x' 😀\"\ntarget = \"{url}\"\n\
          [[monitor]]\nname = \"db\"\ntarget = \"{url}\"\n\
          [notify.ops]\ntype = \"file\"\npath = \"alerts.log\"\n"
     ));
@@ -40,12 +41,16 @@ fn shell(home: &Home, program: &str) -> Command {
 
 /// What bash would offer at the end of `line`.
 fn bash(home: &Home, line: &str) -> Vec<String> {
-    // As readline calls it: the words without quotes removed, cut at colons too.
+    // As readline calls it: the words without quotes removed, cut at colons too, but not behind an open quote.
     let ask = r#"
         source ./bash
         COMP_LINE=$1 COMP_POINT=${#1}
-        read -ra COMP_WORDS <<< "${1//:/ : }"
-        [[ $1 == *[[:space:]] ]] && COMP_WORDS+=("")
+        open=${1#*[\"]}
+        [[ $open == "$1" ]] && open=
+        whole=${1%$open}
+        read -ra COMP_WORDS <<< "${whole//:/ : }"
+        COMP_WORDS[${#COMP_WORDS[@]} - 1]+=$open
+        [[ $1 == *[[:space:]] && ! $open ]] && COMP_WORDS+=("")
         COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
         complete -p lapwing | grep -q -- '-F _lapwing_live lapwing' || exit 9
         _lapwing_live lapwing "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
@@ -76,6 +81,15 @@ fn needs_bash_completes_commands_and_the_names_of_a_running_daemon() {
     assert_eq!(bash(&home, "lapwing pause d"), ["db"]);
     assert_eq!(bash(&home, "lapwing pause wi"), [r"wide\ area\ \&\ more"]);
     assert_eq!(bash(&home, r"lapwing pause wide\ ar"), [r"wide\ area\ \&\ more"]);
+    assert_eq!(
+        bash(&home, "lapwing pause \"wi"),
+        ["wide area & more"],
+        "readline closes it"
+    );
+    assert_eq!(bash(&home, "lapwing pause \"wide ar"), ["wide area & more"]);
+    assert_eq!(bash(&home, "lapwing pause zü"), [r"zürich:\ 東京\ \'x\'\ 😀"]);
+    assert_eq!(bash(&home, r"lapwing pause zürich:\ 東"), [r"\ 東京\ \'x\'\ 😀"]);
+    assert_eq!(bash(&home, "lapwing help service un"), ["uninstall"]);
     assert_eq!(
         bash(&home, "lapwing report db --last 7d d"),
         [""; 0],
@@ -114,6 +128,10 @@ fn needs_fish_completes_commands_and_the_names_of_a_running_daemon() {
     };
     assert_eq!(fish("lapwing pau"), ["pause"]);
     assert_eq!(fish("lapwing pause d"), ["db"]);
+    assert_eq!(fish("lapwing pause wi"), ["wide area & more"]);
+    assert_eq!(fish(r"lapwing pause wide\\ ar"), ["wide area & more"]);
+    assert_eq!(fish("lapwing pause \"wide ar"), ["wide area & more"]);
+    assert_eq!(fish("lapwing pause zü"), ["zürich: 東京 \'x\' 😀"]);
     assert_eq!(fish("lapwing notify test o"), ["ops"]);
     assert_eq!(fish("lapwing check tl"), ["tls://"]);
     daemon.stop();
@@ -145,6 +163,12 @@ fn needs_zsh_completes_commands_and_the_names_of_a_running_daemon() {
     assert_eq!(zsh("lapwing pau"), ["pause"]);
     assert_eq!(zsh("lapwing pause d"), ["pause", "db"]);
     assert_eq!(zsh("lapwing pause wi"), ["pause", "wide area & more"]);
+    assert_eq!(zsh("lapwing pause \"wide ar"), ["pause", "wide area & more"]);
+    assert_eq!(zsh("lapwing pause zü"), ["pause", "zürich: 東京 'x' 😀"]);
+    assert_eq!(
+        zsh(r"lapwing pause zürich:\ 東"),
+        ["pause", "zürich: 東京 'x' 😀"]
+    );
     assert_eq!(zsh("lapwing notify test o"), ["notify", "test", "ops"]);
     assert_eq!(zsh("lapwing check tl"), ["check", "tls://"]);
     daemon.stop();

@@ -8,20 +8,31 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod added;
+mod api;
 mod bad_input;
 mod commands;
 mod completions;
+mod console;
 mod delivery;
+mod docs;
 mod echo;
 mod heartbeats;
 mod import;
 mod kit;
 mod lifecycle;
 mod own_fault;
+mod pages;
 mod peers;
+mod progress;
 mod reload;
 mod report;
 mod secrets;
 mod sensor;
 mod steering;
+mod terminal;
+mod top;
+mod transcripts;
+mod unprivileged;
 mod watch;
+mod watching;
