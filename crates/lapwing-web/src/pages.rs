@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use lapwing_api::shapes::{SeriesShape, StatusShape};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Most series on the page; the JSON has all of them.
 const MAX_ROWS: usize = 2_000;
 
-/// States worst first, then by name; aligned by characters.
+/// States worst first, then by name; aligned by the columns that characters take.
 pub(crate) fn text(status: &StatusShape) -> String {
     let mut page = String::new();
     let total = status.series.len();
@@ -41,10 +42,10 @@ pub(crate) fn text(status: &StatusShape) -> String {
     let target_width = width(&series, |s| &s.target);
     for one in series.iter().take(MAX_ROWS) {
         let line = format!(
-            "{:<12} {:<name_width$} {:<target_width$} {:>9}  since {}  {}",
+            "{:<12} {} {} {:>9}  since {}  {}",
             one.state,
-            one.series,
-            one.target,
+            padded(&one.series, name_width),
+            padded(&one.target, target_width),
             one.last_sign(),
             seconds(&one.since),
             one.remarks(&seconds),
@@ -90,11 +91,15 @@ fn rank(state: &str) -> usize {
     order.iter().position(|s| *s == state).unwrap_or(order.len())
 }
 
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
 fn width(series: &[&SeriesShape], of: fn(&SeriesShape) -> &str) -> usize {
     series
         .iter()
         .take(MAX_ROWS)
-        .map(|s| of(s).chars().count())
+        .map(|s| of(s).width())
         .max()
         .unwrap_or(0)
         .min(60)
@@ -104,4 +109,30 @@ fn width(series: &[&SeriesShape], of: fn(&SeriesShape) -> &str) -> usize {
 fn seconds(rfc3339: &str) -> String {
     let head: String = rfc3339.chars().take(19).collect();
     format!("{} UTC", head.replace('T', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_api::surface::examples;
+
+    use super::*;
+
+    #[test]
+    fn wide_names_and_narrow_ones_stand_in_columns() {
+        let mut status = examples::status();
+        let one = status.series[0].clone();
+        status.series = ["web", "東京", "cafe\u{301}"]
+            .map(|name| SeriesShape {
+                series: name.to_owned(),
+                ..one.clone()
+            })
+            .into();
+        let page = text(&status);
+        let columns: Vec<usize> = page
+            .lines()
+            .filter_map(|line| Some(line.split_once(&one.target)?.0.width()))
+            .collect();
+        assert_eq!(columns.len(), 3, "{page}");
+        assert!(columns.iter().all(|column| *column == columns[0]), "{page}");
+    }
 }

@@ -38,6 +38,7 @@ pub use locate::{default_path, is_configuration, locate, reason};
 pub use schema::schema;
 pub use secrets::secret_file;
 pub use show::{key, quoted};
+pub use vocabulary::is_secret;
 
 use std::{
     collections::{BTreeMap, HashMap},

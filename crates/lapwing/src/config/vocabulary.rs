@@ -12,7 +12,7 @@ pub(super) fn is_harmless(key: &str) -> bool {
 }
 
 /// True for the name of an option that holds a secret, or pairs: headers hold tokens as often as not.
-pub(super) fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str) -> bool {
     options().any(|o| o.name == name && may_hold_secrets(o.ty))
 }
 

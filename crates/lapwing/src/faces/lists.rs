@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lapwing_api::{
+    Json,
     monitors::{
         Keys, MAX_PAGE, MAX_SERIES, MonitorDetails, MonitorPage, MonitorQuery, MonitorShape, NamesShape,
         PastOutage, SeriesPage, SeriesQuery, Sort,
@@ -18,7 +19,7 @@ use super::{
     Planned,
     view::{Group, View, unknown},
 };
-use crate::{edits::text, recorder::full};
+use crate::{config, edits::text, recorder::full};
 
 /// Outages in the details of a monitor.
 const OUTAGES: usize = 20;
@@ -128,9 +129,24 @@ pub fn monitor(
     })
 }
 
-/// The keys of a monitor that was added, as they are kept.
+/// The keys of a monitor that was added, as they are kept, but for what may be a secret.
 fn keys(planned: &Planned, monitor: &str) -> Option<Keys> {
-    text::keys(&planned.origins.added(monitor)?.text).ok()
+    let mut keys = text::keys(&planned.origins.added(monitor)?.text).ok()?;
+    for (name, value) in &mut keys {
+        if config::is_secret(name.rsplit('.').next().unwrap_or(name)) {
+            hide(value);
+        }
+    }
+    Some(keys)
+}
+
+/// Pairs keep their names: headers hold tokens as often as not.
+fn hide(value: &mut Json) {
+    match value {
+        Json::Object(pairs) => pairs.values_mut().for_each(hide),
+        Json::Array(items) => items.iter_mut().for_each(hide),
+        _ => *value = Json::from("***"),
+    }
 }
 
 fn shape(view: &View, position: u32) -> SeriesShape {

@@ -17,7 +17,7 @@ use lapwing_core::{
     time::{Clock, Mono, Wall},
 };
 use lapwing_web::steering::{Refusal, Why};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
 use super::lists::counted;
 use crate::engine::Message;
@@ -86,33 +86,46 @@ impl Views {
 
     /// A look that is new enough. Those who ask meanwhile wait for the same one.
     pub async fn look(&self) -> Result<Arc<View>, Refusal> {
-        let mut latest = self.latest.lock().await;
+        let mut latest = Arc::clone(&self.latest).lock_owned().await;
         let asked = self.clock.now();
         latest.used = asked.mono;
         if let Some(view) = latest.view.as_ref().filter(|_| asked.mono < latest.serves) {
             return Ok(Arc::clone(view));
         }
-        let (reply, answer) = oneshot::channel();
-        let sent = self.engine.send(Message::Snapshot(reply)).await;
-        sent.map_err(|_| Refusal::stopping())?;
-        let snapshot = answer.await.map_err(|_| Refusal::stopping())?;
-        let before = latest.view.take();
-        let build = move || Arc::new(View::new(snapshot, before.as_deref(), asked.wall));
-        let view = tokio::task::spawn_blocking(build).await;
-        let view = view.map_err(|_| Refusal::stopping())?;
-        let took = self.clock.mono().since(asked.mono);
-        latest.serves = asked.mono + (took * SERVES).min(OLDEST);
-        latest.view = Some(Arc::clone(&view));
         if !std::mem::replace(&mut latest.sweeper, true) {
             tokio::spawn(sweep(Arc::clone(&self.latest), Arc::clone(&self.clock)));
         }
-        Ok(view)
+        // Whoever asked may give up meanwhile; the next one finds what was begun.
+        let taken = tokio::spawn(take(latest, self.engine.clone(), Arc::clone(&self.clock)));
+        taken.await.map_err(|_| Refusal::stopping())?
     }
 
     /// What was looked at has changed: the next look is taken anew.
     pub async fn stale(&self) {
         self.latest.lock().await.serves = Mono(0);
     }
+}
+
+/// Takes a new look; the lock makes others wait for it.
+async fn take(
+    mut latest: OwnedMutexGuard<Latest>,
+    engine: mpsc::Sender<Message>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<View>, Refusal> {
+    let asked = clock.now();
+    let (reply, answer) = oneshot::channel();
+    let sent = engine.send(Message::Snapshot(reply)).await;
+    sent.map_err(|_| Refusal::stopping())?;
+    let snapshot = answer.await.map_err(|_| Refusal::stopping())?;
+    let before = latest.view.take();
+    let build = move || Arc::new(View::new(snapshot, before.as_deref(), asked.wall));
+    let view = tokio::task::spawn_blocking(build).await;
+    let view = view.map_err(|_| Refusal::stopping())?;
+    let now = clock.mono();
+    latest.serves = asked.mono + (now.since(asked.mono) * SERVES).min(OLDEST);
+    latest.used = now;
+    latest.view = Some(Arc::clone(&view));
+    Ok(view)
 }
 
 async fn sweep(latest: Arc<Mutex<Latest>>, clock: Arc<dyn Clock>) {

@@ -178,10 +178,16 @@ impl Page {
 
     fn command(&self, line: &str, changes: &[(&str, &str)]) -> Command {
         let line = changed(line, changes, self.name);
-        let mut command = Command::new("bash");
+        // Tests that run in the background of a shell are deaf to Ctrl-C, and what they start would be too.
+        let mut command = Command::new("env");
         let bin = self.home.path("bin");
         command
-            .args(["-c", &format!("{}{line}", self.exported)])
+            .args([
+                "--default-signal=INT",
+                "bash",
+                "-c",
+                &format!("{}{line}", self.exported),
+            ])
             .current_dir(self.home.folder())
             .env_clear()
             .env("HOME", self.home.folder())
