@@ -25,6 +25,7 @@ mod remove;
 mod report;
 mod resume;
 mod run;
+mod screen;
 mod sensor;
 mod service;
 mod show;

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use crate::{
     kit::{Daemon, Home, clock, look, shape},
     peers::{Answer, Door, HttpSink, Request, own_address},
+    terminal::Terminal,
     watching::{Echo, Watch, dated, secret},
 };
 
@@ -470,77 +471,18 @@ fn needs_root_needs_unshare_needs_ip_the_first_unanswered_round_is_down_for_tele
     assert_eq!(alerts.len(), 2, "{alerts:?}");
 }
 
-/// A terminal of 80 columns and 20 lines, with a shell in the folder.
-struct Terminal<'h> {
-    home: &'h Home,
-    socket: String,
-}
-
-impl<'h> Terminal<'h> {
-    /// Runs `watch` in it, and then says with which exit code it ended.
-    fn run(home: &'h Home, args: &str) -> Self {
-        let socket = home.path("tmux").display().to_string();
-        let terminal = Self { home, socket };
-        let program = env!("CARGO_BIN_EXE_lapwing");
-        let line = format!("{program} watch {args}; echo \"ended with $?\"; stty -a; exec cat");
-        terminal.tmux(&[
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            "80",
-            "-y",
-            "20",
-            "sh",
-            "-c",
-            &line,
-        ]);
-        terminal
-    }
-
-    #[track_caller]
-    fn tmux(&self, args: &[&str]) -> String {
-        let mut command = Command::new("tmux");
-        command.args(["-S", &self.socket]).args(args);
-        let ran = command
-            .current_dir(self.home.folder())
-            .env_remove("TMUX")
-            .env_remove("NO_COLOR")
-            .output()
-            .expect("tmux is installed");
-        assert!(ran.status.success(), "{args:?}: {ran:?}");
-        String::from_utf8(ran.stdout).unwrap()
-    }
-
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// Waits until the screen holds all of `texts` at once.
-    #[track_caller]
-    fn wait(&self, texts: &[&str]) -> String {
-        let seen =
-            look(|| Some(self.screen()).filter(|screen| texts.iter().all(|text| screen.contains(text))));
-        seen.unwrap_or_else(|| panic!("not on the screen: {texts:?}\n{}", self.screen()))
-    }
-}
-
-impl Drop for Terminal<'_> {
-    fn drop(&mut self) {
-        drop(
-            Command::new("tmux")
-                .args(["-S", &self.socket, "kill-server"])
-                .output(),
-        );
-    }
+/// A terminal of 80 columns that runs `watch`, and then says with which exit code it ended.
+fn terminal<'h>(home: &'h Home, args: &str) -> Terminal<'h> {
+    let program = env!("CARGO_BIN_EXE_lapwing");
+    let script = format!("{program} watch {args}; echo \"ended with $?\"; stty -a");
+    Terminal::open(home, 80, &script)
 }
 
 #[test]
 fn needs_tmux_the_live_view_shows_states_and_events_and_leaves_the_terminal_as_it_was() {
     let (home, mut door) = (Home::new(""), Door::open());
     let (url, name) = (door.url(), door.address().to_string());
-    let terminal = Terminal::run(&home, &format!("{url} -t 1 -i 100ms --no-file"));
+    let terminal = terminal(&home, &format!("{url} -t 1 -i 100ms --no-file"));
     terminal.wait(&[
         "lapwing watch  1 up",
         "  results   █",
@@ -580,7 +522,7 @@ fn needs_tmux_the_live_view_shows_states_and_events_and_leaves_the_terminal_as_i
 fn needs_tmux_ctrl_c_and_a_signal_end_the_live_view_too() {
     for by_key in [true, false] {
         let (home, door) = (Home::new(""), Door::closed());
-        let terminal = Terminal::run(&home, &format!("{} -t 1 -i 100ms --no-file", door.url()));
+        let terminal = terminal(&home, &format!("{} -t 1 -i 100ms --no-file", door.url()));
         terminal.wait(&["1 down"]);
         if by_key {
             terminal.tmux(&["send-keys", "C-c"]);

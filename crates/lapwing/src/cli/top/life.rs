@@ -131,7 +131,7 @@ impl Top {
         match action {
             Action::Quit => {}
             Action::Suspend => {
-                Screen::lend();
+                self.screen.lend();
                 // As the terminal does it: all of this job. It comes back here when the job goes on.
                 kill(Pid::from_raw(0), Kill::SIGTSTP).map_err(std::io::Error::from)?;
                 self.screen.enter_again()?;

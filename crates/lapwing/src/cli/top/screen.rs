@@ -1,20 +1,13 @@
-//! The terminal of `top`: its own screen, keys, mouse and pasted text. However it ends, the terminal is left as it was
-//! found.
+//! The terminal of `top`: its own screen, keys, mouse and pasted text.
 
-use std::{
-    io::{self, BufWriter, Stdout},
-    sync::Once,
-};
+use std::io::{self, BufWriter, Stdout};
 
-use crossterm::{
-    event::{self, Event},
-    terminal::{disable_raw_mode, enable_raw_mode},
-};
+use crossterm::event::Event;
 use lapwing_term::top::Model;
 use ratatui::{Terminal, backend::CrosstermBackend};
 use tokio::sync::mpsc;
 
-use crate::out;
+use crate::cli::screen::{self, Taken};
 
 /// Another screen, cleared, without a cursor; buttons and the wheel of the mouse with places beyond column 223; pasted
 /// text in brackets (xterm, "Control Sequences").
@@ -28,30 +21,32 @@ const KEYS: usize = 256;
 
 /// The screen while it is ours.
 pub(super) struct Screen {
+    /// None while it is lent.
+    taken: Option<Taken>,
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
-        restore_on_panic();
-        begin()?;
-        let terminal = fresh();
-        if terminal.is_err() {
-            restore();
-        }
-        Ok(Self { terminal: terminal? })
+        Ok(Self {
+            taken: Some(Taken::begin(ENTER, LEAVE)?),
+            terminal: fresh()?,
+        })
     }
 
     /// Takes the screen again, after somebody else had it, and draws all of it at the next frame.
     pub(super) fn enter_again(&mut self) -> io::Result<()> {
-        begin()?;
+        match &self.taken {
+            Some(taken) => taken.again()?,
+            None => self.taken = Some(Taken::begin(ENTER, LEAVE)?),
+        }
         self.terminal = fresh()?;
         Ok(())
     }
 
     /// Gives the screen to the shell for a while.
-    pub(super) fn lend() {
-        restore();
+    pub(super) fn lend(&mut self) {
+        self.taken = None;
     }
 
     pub(super) fn draw(&mut self, model: &mut Model) -> io::Result<()> {
@@ -61,51 +56,15 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
 /// What is typed, clicked and pasted, until the terminal is gone.
 pub(super) fn keys() -> io::Result<mpsc::Receiver<Event>> {
     let (tell, keys) = mpsc::channel(KEYS);
-    let read = move || {
-        while let Ok(event) = event::read() {
-            if tell.blocking_send(event).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("keys".to_owned()).spawn(read)?;
+    screen::read(move |event| tell.blocking_send(event).is_ok())?;
     Ok(keys)
-}
-
-fn begin() -> io::Result<()> {
-    enable_raw_mode()?;
-    out::print(ENTER)
 }
 
 /// A terminal of which nothing is known.
 fn fresh() -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
     let out = BufWriter::with_capacity(PIECE, io::stdout());
     Terminal::new(CrosstermBackend::new(out))
-}
-
-/// Nothing can be done about a terminal that takes neither.
-fn restore() {
-    drop(out::print(LEAVE));
-    drop(disable_raw_mode());
-}
-
-/// A panic must be readable, and the shell usable after it.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            restore();
-            before(info);
-        }));
-    });
 }

@@ -1,19 +1,18 @@
-//! The terminal of the live view: its own screen, its keys. However it ends, the terminal is left as it was found.
+//! The terminal of the live view: its own screen, its keys.
 
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal},
-    sync::Once,
 };
 
-use crossterm::{
-    event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
-    terminal::{disable_raw_mode, enable_raw_mode},
-};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use lapwing_api::shapes::EventShape;
 use tokio::sync::mpsc;
 
-use crate::out;
+use crate::{
+    cli::screen::{self, Taken},
+    out,
+};
 
 /// Another screen, without a cursor and without wrapping of lines (xterm, "Control Sequences").
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
@@ -29,6 +28,7 @@ pub fn is_fit() -> bool {
 
 /// The screen while it is ours.
 pub(super) struct Screen {
+    _taken: Taken,
     keys: mpsc::Receiver<()>,
     size: (usize, usize),
     pub(super) events: VecDeque<EventShape>,
@@ -36,19 +36,15 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
-        restore_on_panic();
-        enable_raw_mode()?;
+        let taken = Taken::begin(ENTER, LEAVE)?;
         let (tell, keys) = mpsc::channel(1);
-        let screen = Self {
+        screen::read(move |event| !ends(&event) || tell.blocking_send(()).is_ok())?;
+        Ok(Self {
+            _taken: taken,
             keys,
             size: (0, 0),
             events: VecDeque::new(),
-        };
-        out::print(ENTER)?;
-        std::thread::Builder::new()
-            .name("keys".to_owned())
-            .spawn(move || read_keys(&tell))?;
-        Ok(screen)
+        })
     }
 
     /// Waits until somebody ends it by a key. Never comes back when there are no more keys.
@@ -80,39 +76,6 @@ impl Screen {
         text.push_str("\u{1b}[H\u{1b}[K");
         text.push_str(&lines(self, size.0, size.1).join("\r\n\u{1b}[K"));
         out::print_live(&text)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
-/// Nothing can be done about a terminal that takes neither.
-fn restore() {
-    drop(out::print(LEAVE));
-    drop(disable_raw_mode());
-}
-
-/// A panic must be readable, and the shell usable after it.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            restore();
-            before(info);
-        }));
-    });
-}
-
-/// Until the terminal has no more keys, or nobody wants them.
-fn read_keys(tell: &mpsc::Sender<()>) {
-    while let Ok(event) = event::read() {
-        if ends(&event) && tell.blocking_send(()).is_err() {
-            return;
-        }
     }
 }
 
