@@ -328,7 +328,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
     let environment = Environment::of_process();
     match command {
         Command::Run(args) => run::run(&args, &environment),
-        Command::Check(args) => check::check(&args),
+        Command::Check(args) => check::check(&args, &environment),
         Command::Watch(args) => watch::watch(&args, &environment),
         Command::Status(args) => status::status(&args, &environment),
         Command::Top(args) => top::top(&args, &environment),

@@ -8,15 +8,22 @@ use std::{
 };
 
 use clap::Args;
-use lapwing_api::shapes::{CheckShape, exit_code};
+use lapwing_api::{
+    client::{Client, ClientError},
+    shapes::{CheckShape, exit_code},
+};
 use lapwing_core::time::parse_duration;
 use lapwing_net::Net;
 use lapwing_probe::Prober;
 use lapwing_term::{check_lines, paint::Paint};
 use tokio::task::{JoinError, JoinHandle};
 
-use super::{Failure, exit, progress::Progress};
-use crate::{clock::SystemClock, config, out};
+use super::{Failure, exit, local, progress::Progress, report::DataArg};
+use crate::{
+    clock::SystemClock,
+    config::{self, Environment},
+    out,
+};
 
 /// Probes that run at once, and results that may wait for an earlier one to be printed.
 const AT_ONCE: usize = 1_000;
@@ -29,7 +36,7 @@ const MOST_HELD: usize = 64 << 10;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// What to probe: URLs, also with ranges and CIDR blocks
+    /// What to probe: URLs, also with ranges and CIDR blocks; or names of monitors of the running daemon
     #[arg(value_name = "TARGET", required_unless_present = "stdin")]
     targets: Vec<String>,
     /// An option, as in a configuration: -o expect_body=ok, or for one kind -o icmp.count=5
@@ -50,6 +57,8 @@ pub struct CheckArgs {
     /// Show everything that was found
     #[arg(long, short)]
     verbose: bool,
+    #[command(flatten)]
+    data: DataArg,
 }
 
 const EXAMPLES: &str = "\
@@ -58,7 +67,10 @@ Examples:
   lapwing check -o count=5 icmp://192.0.2.0/28
   lapwing check -o expect_body=ok -v https://example.com/health
   lapwing check 'dns://192.0.2.53/example.com?type=AAAA' ntp://pool.ntp.org
-  lapwing check --stdin --kind icmp --json < hosts.txt";
+  lapwing check --stdin --kind icmp --json < hosts.txt
+  lapwing check web                  the monitor web, by the daemon; its result counts
+
+Targets are asked from here, and nobody remembers what was found.";
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -75,7 +87,11 @@ pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
+pub fn check(args: &CheckArgs, environment: &Environment) -> Result<u8, Failure> {
+    let are_names = !args.stdin && !args.targets.iter().any(|text| is_target(text));
+    if are_names && let Some(code) = named(args, environment)? {
+        return Ok(code);
+    }
     let progress = Progress::begin();
     let checks =
         config::checks(&texts(args, &progress)?, &args.option, args.timeout).map_err(Failure::usage)?;
@@ -86,6 +102,63 @@ pub fn check(args: &CheckArgs) -> Result<u8, Failure> {
     drop(lapwing_net::raise_descriptor_limit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(all(checks, args, progress))
+}
+
+/// Whether a word is a target, and no name.
+pub(super) fn is_target(word: &str) -> bool {
+    let kinds = config::kinds();
+    let mut schemes = kinds.iter().flat_map(|kind| kind.schemes);
+    let has = |scheme: &str| {
+        word.strip_prefix(scheme)
+            .is_some_and(|rest| rest.starts_with(':'))
+    };
+    word.contains("://") || schemes.any(|scheme| has(scheme))
+}
+
+/// Has the daemon check monitors of its own, now. None where there is no daemon, and nobody said where to look for it.
+fn named(args: &CheckArgs, environment: &Environment) -> Result<Option<u8>, Failure> {
+    let folder = match args.data.folder(environment) {
+        Err(_) if !args.data.is_given() => return Ok(None),
+        folder => folder?,
+    };
+    let ask = async |client: &Client| match client.alive().await {
+        Err(ClientError::NoDaemon { .. }) if !args.data.is_given() => Ok(None),
+        Err(error) => Err(error),
+        Ok(_) => Ok(Some(by_the_daemon(args, client).await)),
+    };
+    local::ask(&folder, ask)?.transpose()
+}
+
+async fn by_the_daemon(args: &CheckArgs, client: &Client) -> Result<u8, Failure> {
+    if !args.option.is_empty() || args.timeout.is_some() {
+        return Err(Failure::usage(
+            "a monitor is checked as it is configured: options and --timeout are for targets, like tcp://HOST:PORT",
+        ));
+    }
+    let hint = |error: ClientError| match &error {
+        ClientError::Refused { status: 404, .. } => Failure::usage(format!(
+            "{error}; a target has a scheme, like icmp://{}",
+            args.targets[0]
+        )),
+        _ => error.into(),
+    };
+    let mut lines = client.check(&args.targets).await.map_err(hint)?;
+    let mut states = Vec::new();
+    while let Some(next) = lines.next().await {
+        let found = next?;
+        out::print(&if args.json {
+            serde_json::to_string(&found).map_err(anyhow::Error::from)? + "\n"
+        } else {
+            let target = format!("{}  {}", found.series, found.check.target);
+            let shape = CheckShape {
+                target,
+                ..found.check.clone()
+            };
+            check_lines::lines(&shape, out::paint(), args.verbose)
+        })?;
+        states.push(found.check.state);
+    }
+    Ok(exit_code(states.iter().map(String::as_str)))
 }
 
 fn texts(args: &CheckArgs, progress: &Progress) -> Result<Vec<String>, Failure> {
@@ -219,4 +292,19 @@ fn summary(states: &[String], paint: Paint) -> String {
         .map(|state| paint.state(state, &format!("{} {state}", of(state))))
         .collect();
     format!("{} checked: {}\n", states.len(), counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_target;
+
+    #[test]
+    fn targets_are_told_from_names() {
+        for target in ["tcp://h:1", "dns:example.com", "ping://h", "heartbeat:home"] {
+            assert!(is_target(target), "{target}");
+        }
+        for name in ["web", "web/https", "web/10.0.0.1:80", "a b", "dnsmasq"] {
+            assert!(!is_target(name), "{name}");
+        }
+    }
 }

@@ -185,7 +185,16 @@ fn offers(words: &[String], environment: &Environment) -> Vec<String> {
     let found: BTreeSet<String> = match source {
         Source::Kinds => kinds.map(ToOwned::to_owned).collect(),
         Source::Commands => commands(&root, before),
-        Source::Targets => kinds.map(|kind| format!("{kind}://")).collect(),
+        Source::Targets => {
+            let mut found: BTreeSet<String> = kinds.map(|kind| format!("{kind}://")).collect();
+            if command == "check"
+                && let Some(folder) = data(words, environment)
+            {
+                let asked = local::ask_if_any(&folder, async |daemon| all_names(daemon, last).await);
+                found.extend(asked.ok().flatten().into_iter().flatten());
+            }
+            found
+        }
         Source::Monitors | Source::Notifiers => {
             let Some(folder) = data(words, environment) else {
                 return Vec::new();

@@ -94,6 +94,11 @@ pub struct DataArg {
 }
 
 impl DataArg {
+    /// Whether somebody said where.
+    pub fn is_given(&self) -> bool {
+        self.data.is_some() || self.config.config.is_some()
+    }
+
     /// The folder given, or that of the configuration.
     pub fn folder(&self, environment: &Environment) -> Result<PathBuf, Failure> {
         if let Some(data) = &self.data {

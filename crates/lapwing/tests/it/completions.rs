@@ -97,6 +97,7 @@ fn needs_bash_completes_commands_and_the_names_of_a_running_daemon() {
     );
     assert_eq!(bash(&home, "lapwing notify test o"), ["ops"]);
     assert_eq!(bash(&home, "lapwing check tl"), ["tls://"]);
+    assert_eq!(bash(&home, "lapwing check d"), ["db", "dns://"]);
     assert_eq!(
         bash(&home, "lapwing check tls:"),
         ["//"],

@@ -301,10 +301,35 @@ fn a_script_gets_plain_lines_and_the_worst_exit_code() {
     ]);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
-        ran.out.starts_with("{\"series\":\"web\"") && ran.err.contains("not both at once"),
+        ran.out.starts_with("{\"series\":\"web\"") && ran.err.contains("\"web\" has no scheme"),
         "{ran:?}"
     );
     assert_eq!(feed("events off").code, 2);
+    daemon.stop();
+}
+
+#[test]
+fn check_takes_the_names_of_a_running_daemon() {
+    let (web, db) = (Door::open(), Door::closed());
+    let home = three(&web, &db);
+    let ran = home.run(&["check", "web"]);
+    assert!(ran.refused().contains("\"web\" has no scheme"), "{ran:?}");
+    let daemon = home.start();
+    daemon.wait_state("db", "down");
+    let ran = home.run(&["check", "web", "db"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{ran:?}");
+    assert!(
+        ran.out.contains("up           web  tcp://") && ran.out.contains("connection refused"),
+        "{ran:?}"
+    );
+    let ran = home.run(&["check", "wev"]);
+    let said = ran.refused();
+    assert!(
+        said.contains("did you mean \"web\"?; a target has a scheme, like icmp://wev"),
+        "{said}"
+    );
+    let ran = home.run(&["check", "web", "-o", "family=4"]);
+    assert!(ran.refused().contains("as it is configured"), "{ran:?}");
     daemon.stop();
 }
 

@@ -98,13 +98,6 @@ pub(super) fn help(commands: &Command, path: &[String]) -> Result<(), Failure> {
     Ok(command.print_long_help()?)
 }
 
-/// Whether a word is a target, and no name.
-pub(super) fn is_target(word: &str) -> bool {
-    schemes().iter().any(|scheme| word.starts_with(&scheme.prefix))
-        || word.contains("://")
-        || word.starts_with("dns:")
-}
-
 /// What can be completed.
 pub(super) fn grammar(commands: &Command) -> Grammar {
     let of_probes = |key: &&keys::Key| keys::PROBE_KEYS.contains(&key.name);
@@ -339,15 +332,5 @@ mod tests {
                 .iter()
                 .any(|flag| flag == "--data" || flag == "--config")
         );
-    }
-
-    #[test]
-    fn targets_are_told_from_names() {
-        for target in ["tcp://h:1", "dns:example.com", "ping://h", "heartbeat:home"] {
-            assert!(is_target(target), "{target}");
-        }
-        for name in ["web", "web/https", "web/10.0.0.1:80", "a b"] {
-            assert!(!is_target(name), "{name}");
-        }
     }
 }

@@ -10,11 +10,8 @@ use std::{
 };
 
 use clap::{ArgMatches, Command};
-use lapwing_api::{
-    client::{Client, ClientError},
-    shapes::{CheckShape, exit_code},
-};
-use lapwing_term::{check_lines, console::words};
+use lapwing_api::client::{Client, ClientError};
+use lapwing_term::console::words;
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -134,20 +131,6 @@ impl Runner {
             "events" if words.len() == 2 && matches!(words[1].as_str(), "on" | "off") => {
                 self.mute(words[1] == "off")
             }
-            "check" => {
-                let targets = texts(given, "targets");
-                let names = targets
-                    .iter()
-                    .filter(|target| !grammar::is_target(target))
-                    .count();
-                match names {
-                    0 => self.child(words),
-                    _ if names == targets.len() => self.check(&targets, given),
-                    _ => Err(Failure::usage(
-                        "check either monitors by their names or targets, not both at once",
-                    )),
-                }
-            }
             _ => self.child(words),
         }
     }
@@ -212,30 +195,6 @@ impl Runner {
                     Ok(Ran::Interrupted)
                 }
             }
-        })
-    }
-
-    /// Has the daemon check what it watches, now.
-    fn check(&self, names: &[String], given: &ArgMatches) -> Result<Ran, Failure> {
-        let (json, verbose) = (given.get_flag("json"), given.get_flag("verbose"));
-        self.ask(async {
-            let mut lines = self.client.check(names).await?;
-            let mut states = Vec::new();
-            while let Some(next) = lines.next().await {
-                let found = next?;
-                out::print(&if json {
-                    serde_json::to_string(&found).map_err(anyhow::Error::from)? + "\n"
-                } else {
-                    let target = format!("{}  {}", found.series, found.check.target);
-                    let named = CheckShape {
-                        target,
-                        ..found.check.clone()
-                    };
-                    check_lines::lines(&named, out::paint(), verbose)
-                })?;
-                states.push(found.check.state);
-            }
-            Ok(exit_code(states.iter().map(String::as_str)))
         })
     }
 
