@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -105,7 +105,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(configuration: &str, lapwing: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(configuration: &str, lapwing: &Path) -> anyhow::Result<Self> {
         Self::start_in(folder()?, configuration, lapwing)
     }
 
@@ -196,7 +196,11 @@ impl Daemon {
 
     /// The status; None while the daemon does not listen yet.
     pub(crate) fn early_status(&self) -> anyhow::Result<Option<Status>> {
-        status::ask(&self.folder.path().join(DATA).join("lapwing.sock"))
+        status::ask(&self.socket())
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(DATA).join("lapwing.sock")
     }
 
     /// Asks it to end, and waits. None when it has to be killed.

@@ -7,6 +7,7 @@ mod bare;
 mod clock;
 mod daemon;
 mod echo;
+mod faces;
 mod heartbeats;
 mod load;
 mod proc;
@@ -41,6 +42,7 @@ Examples:
   cargo run --release -p lapwing-bench -- cli
   cargo run --release -p lapwing-bench -- echo --rounds 7
   cargo run --release -p lapwing-bench -- heartbeats
+  cargo run --release -p lapwing-bench -- faces
   cargo run --release -p lapwing-store --example year_of_outages -- /tmp/year
   cargo run --release -p lapwing-bench -- report /tmp/year
   cargo run --release -p lapwing-bench -- bare --kind tcp --rate 1000";
@@ -57,6 +59,8 @@ enum Command {
     Echo(EchoArgs),
     /// How long a report of a year takes, in each format
     Report(ReportArgs),
+    /// How fast a daemon of many series answers top, completion and lists: a table
+    Faces(FacesArgs),
     /// Sensors at their usual pace, and few of them beside a flood: two tables
     Heartbeats(HeartbeatArgs),
     /// A bare loop alone, paced or as fast as it goes
@@ -155,6 +159,21 @@ struct ReportArgs {
 }
 
 #[derive(Args)]
+struct FacesArgs {
+    /// How many series
+    #[arg(long, default_value_t = 100_000)]
+    monitors: u32,
+    /// Between two checks of a series: 500ms, 10s, 1m
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    interval: Duration,
+    /// How often each request is made
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    #[command(flatten)]
+    program: Program,
+}
+
+#[derive(Args)]
 struct HeartbeatArgs {
     /// How many keyed sensors
     #[arg(long, default_value_t = 100_000)]
@@ -238,6 +257,19 @@ fn run(command: Command) -> anyhow::Result<()> {
             Duration::from_secs(args.seconds.max(1)),
             &args.program.find()?,
         ),
+        Command::Faces(args) => {
+            ensure!(
+                (1..=1_000_000).contains(&args.monitors),
+                "--monitors must be 1 to 1,000,000"
+            );
+            let load = Load {
+                kind: Kind::Tcp,
+                monitors: args.monitors,
+                interval: args.interval,
+                separate: false,
+            };
+            faces::run(&load, args.rounds.max(1), &args.program.find()?)
+        }
         Command::Heartbeats(args) => {
             ensure!(
                 (1..=999_999).contains(&args.sensors),

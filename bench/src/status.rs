@@ -93,19 +93,32 @@ impl Status {
 
 /// The status now; None when nobody listens there yet.
 pub(crate) fn ask(socket: &Path) -> anyhow::Result<Option<Status>> {
+    get(socket, "/api/v1/status")?
+        .map(|answer| parse(&answer))
+        .transpose()
+}
+
+/// The whole answer to one request; None when nobody listens there yet.
+pub(crate) fn get(socket: &Path, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         return Ok(None);
     };
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    stream.write_all(b"GET /api/v1/status HTTP/1.0\r\nhost: lapwing\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: lapwing\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream
         .read_to_end(&mut answer)
-        .context("the daemon's status does not come")?;
-    parse(&answer).map(Some)
+        .with_context(|| format!("no answer to {path} comes"))?;
+    Ok(Some(answer))
 }
 
 fn parse(answer: &[u8]) -> anyhow::Result<Status> {
+    serde_json::from_slice(body(answer)?)
+        .context("the daemon's status is of another version than this program")
+}
+
+/// What stands behind the head of an answer that is no refusal.
+pub(crate) fn body(answer: &[u8]) -> anyhow::Result<&[u8]> {
     const BORDER: &[u8] = b"\r\n\r\n";
     let border = answer.windows(BORDER.len()).position(|bytes| bytes == BORDER);
     let (head, body) = answer.split_at(border.context("the daemon's answer is cut off")?);
@@ -114,8 +127,7 @@ fn parse(answer: &[u8]) -> anyhow::Result<Status> {
     if line.split(' ').nth(1) != Some("200") {
         bail!("the daemon answers {line:?}");
     }
-    serde_json::from_slice(&body[BORDER.len()..])
-        .context("the daemon's status is of another version than this program")
+    Ok(&body[BORDER.len()..])
 }
 
 #[cfg(test)]
