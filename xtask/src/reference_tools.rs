@@ -140,7 +140,9 @@ fn missing(tools: &[Tool], read: impl Fn(&str) -> Option<String>) -> Vec<String>
     for (file, name) in &named {
         match read(file) {
             None => missing.push(format!("{file} cannot be read")),
-            Some(text) if !tests(&text).contains(name) => missing.push(format!("{file} has no test {name}")),
+            Some(text) if !tests(&text).contains(name) => {
+                missing.push(format!("{file} has no test {name} that always runs"));
+            }
             Some(_) => {}
         }
     }
@@ -154,18 +156,26 @@ fn missing(tools: &[Tool], read: impl Fn(&str) -> Option<String>) -> Vec<String>
     missing
 }
 
-/// The names of the tests of a Rust file: functions right below a line `#[test]` or `#[tokio::test…]`.
+/// The names of the tests of a Rust file that always run: functions below a line `#[test]` or `#[tokio::test…]`, and
+/// with no `#[ignore…]` or `#[cfg…]` beside it.
 fn tests(text: &str) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
-    let mut marked = false;
+    let (mut marked, mut left_out) = (false, false);
     for line in text.lines().map(str::trim) {
         if line == "#[test]" || line.starts_with("#[tokio::test") {
             marked = true;
+        } else if line.starts_with("#[ignore") || line.starts_with("#[cfg") {
+            left_out = true;
         } else if let Some((_, rest)) = line.split_once("fn ")
             && let Some((name, _)) = rest.split_once('(')
             && std::mem::take(&mut marked)
         {
-            found.insert(name);
+            if !std::mem::take(&mut left_out) {
+                found.insert(name);
+            }
+        } else if !marked && !line.starts_with('#') && !line.starts_with("//") {
+            // That attribute was for something else.
+            left_out = false;
         }
     }
     found
@@ -263,10 +273,30 @@ measured = "bench"
             [
                 "R9 One has 2 rows, and not 3".to_owned(),
                 "crates/a/tests/c.rs cannot be read".to_owned(),
-                format!("{OWN} has no test it_runs"),
+                format!("{OWN} has no test it_runs that always runs"),
                 format!("no row names it_walks of {OWN}"),
             ]
         );
+    }
+
+    #[test]
+    fn a_test_that_may_not_run_shows_nothing() {
+        let kept = "#[cfg(test)]\nmod tests {\n#[test]\n#[expect(a, reason = \"b\")]\nfn it_runs() {}\n";
+        assert_eq!(tests(kept), BTreeSet::from(["it_runs"]));
+        for attribute in [
+            "#[ignore]",
+            "#[ignore = \"slow\"]",
+            "#[cfg(target_os = \"linux\")]",
+            "#[cfg_attr(a, ignore)]",
+        ] {
+            for lines in [["#[test]", attribute], [attribute, "#[test]"]] {
+                let own = format!(
+                    "{}\nfn it_runs() {{}}\n#[test]\nfn it_ends() {{}}\n",
+                    lines.join("\n")
+                );
+                assert_eq!(tests(&own), BTreeSet::from(["it_ends"]), "{own}");
+            }
+        }
     }
 
     #[test]

@@ -108,6 +108,12 @@ impl Request {
     }
 }
 
+/// The texts of messages to a chat.
+pub(crate) fn texts(requests: &[Request]) -> Vec<String> {
+    let text = |r: &Request| r.json()["text"].as_str().unwrap().to_owned();
+    requests.iter().map(text).collect()
+}
+
 #[derive(Default)]
 struct Book {
     answer: Option<Answer>,

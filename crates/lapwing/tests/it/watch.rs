@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     kit::{Daemon, Home, clock, look, shape},
-    peers::{Answer, Door, HttpSink, Request, own_address},
+    peers::{Answer, Door, HttpSink, own_address, texts},
     terminal::Terminal,
     watching::{Echo, Watch, dated, secret},
 };
@@ -191,11 +191,6 @@ fn a_host_is_asked_by_icmp_and_one_that_loses_all_is_down() {
     );
     watch.wait("  LOSS ");
     assert_eq!(watch.interrupt().code, 1);
-}
-
-fn texts(requests: &[Request]) -> Vec<String> {
-    let text = |r: &Request| r.json()["text"].as_str().unwrap().to_owned();
-    requests.iter().map(text).collect()
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! `ReachabilityCheck`: one host from the command line, its packet loss by ICMP or one of its ports, and every message in
 //! a dated file.
 
+use std::net::TcpListener;
+
 use crate::{
-    alone::{alone, deaf},
-    kit::{Home, look, shape},
-    peers::{Door, HttpSink},
-    story::{Mute, private, texts, time},
+    alone::{Requests, alone, deaf},
+    kit::{Home, instant, look, shape, wait},
+    peers::{Door, HttpSink, own_address, texts},
+    story::{Mute, each_second, private},
     watching::{Watch, dated},
 };
 
@@ -37,9 +39,9 @@ fn needs_root_needs_ip_loss_is_told_by_more_than_the_change_and_at_all_and_none(
             &[
                 "127.0.0.1",
                 "-s",
-                "20",
-                "-c",
                 "30",
+                "-c",
+                "35",
                 "-i",
                 "100ms",
                 "-v",
@@ -47,21 +49,21 @@ fn needs_root_needs_ip_loss_is_told_by_more_than_the_change_and_at_all_and_none(
                 "hook",
             ],
         );
-        wait_results(&watch, "up", 20);
+        wait_results(&watch, "up", 30);
         deaf(true);
-        watch.wait(" to 100.00% (20 of 20).");
+        watch.wait(" to 100.00% (30 of 30).");
         deaf(false);
-        watch.wait(" to 0.00% (0 of 20).");
+        watch.wait(" to 0.00% (0 of 30).");
         sink.wait_accepted("/hook", 6);
         let ran = watch.interrupt();
-        // 7 of 20 is the first share above 30 points; from 70 to 100 and from 30 to 0 are just 30, told all the same.
+        // 11 of 30 is the first share above 35 points; the last step to 100 and to 0 is less, and told all the same.
         let expected = [
-            "rose from 0.00% to 35.00% (7 of 20).",
-            "rose from 35.00% to 70.00% (14 of 20).",
-            "rose from 70.00% to 100.00% (20 of 20).",
-            "fell from 100.00% to 65.00% (13 of 20).",
-            "fell from 65.00% to 30.00% (6 of 20).",
-            "fell from 30.00% to 0.00% (0 of 20).",
+            "rose from 0.00% to 36.67% (11 of 30).",
+            "rose from 36.67% to 73.33% (22 of 30).",
+            "rose from 73.33% to 100.00% (30 of 30).",
+            "fell from 100.00% to 63.33% (19 of 30).",
+            "fell from 63.33% to 26.67% (8 of 30).",
+            "fell from 26.67% to 0.00% (0 of 30).",
         ]
         .map(|text| format!("LOSS 127.0.0.1 {text}"));
         assert_eq!(alerts(&home, "_127.0.0.1_ICMP.txt"), expected);
@@ -124,21 +126,35 @@ fn needs_root_needs_ip_three_hundred_results_and_five_points_are_the_defaults() 
 }
 
 #[test]
-fn a_host_is_asked_once_a_second() {
-    let home = Home::new("");
-    let watch = Watch::start(&home, &["127.0.0.1", "-v"]);
-    wait_results(&watch, "up", 4);
+fn needs_root_needs_ip_a_host_is_asked_once_a_second() {
+    alone(|| {
+        let (home, requests) = (Home::new(""), Requests::open());
+        let watch = Watch::start(&home, &["127.0.0.1"]);
+        each_second(|| requests.next());
+        let ran = watch.interrupt();
+        assert!(
+            ran.err.starts_with("watching icmp://127.0.0.1 every 1s; "),
+            "{ran:?}"
+        );
+    });
+}
+
+#[test]
+fn a_port_is_asked_once_a_second() {
+    let (home, listener) = (Home::new(""), TcpListener::bind((own_address(), 0)).unwrap());
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let watch = Watch::start(&home, &[&host, "--port", &port]);
+    let begin = instant();
+    each_second(|| {
+        wait("a connection", || listener.accept().ok());
+        instant() - begin
+    });
     let ran = watch.interrupt();
-    let times: Vec<_> = ran
-        .out
-        .lines()
-        .filter(|line| line.contains("  up  "))
-        .map(|line| time(&format!("{}T{}Z", &line[..10], &line[11..19])))
-        .collect();
-    let took = times[0].duration_until(times[3]).as_secs();
-    assert!((2..=4).contains(&took), "three seconds: {ran:?}");
     assert!(
-        ran.err.starts_with("watching icmp://127.0.0.1 every 1s; "),
+        ran.err
+            .starts_with(&format!("watching tcp://{address} every 1s; ")),
         "{ran:?}"
     );
 }

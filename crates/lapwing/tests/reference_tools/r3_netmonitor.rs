@@ -11,8 +11,9 @@ use nix::sys::signal::Signal;
 
 use crate::{
     clockwork::{clock, words},
-    kit::{Daemon, Home, PATIENCE, shape},
+    kit::{Daemon, Home, PATIENCE, shape, wait},
     peers::{SmtpSink, own_address},
+    story::time,
 };
 
 /// How much faster the clocks of monitor and sensor run.
@@ -65,7 +66,8 @@ fn sensor(home: &Home, booted: bool) -> Daemon {
     }
     let clock = clock("2020-12-20 14:50:00", SPEED);
     let mut command = home.through(&words(&clock));
-    command.args([
+    // The lines have their times, wherever this test runs.
+    command.env_remove("JOURNAL_STREAM").args([
         "sensor",
         "--config",
         "sensor.json",
@@ -86,9 +88,13 @@ fn needs_faketime_a_line_that_drops_is_mailed_logged_and_reported() {
     )
     .unwrap();
 
+    // Another source, which says a word and falls silent.
+    let other = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+    other.send_to(b"PING", address).unwrap();
     // BOOT, then a PING every 30 s.
     let mut home_line = sensor(&home, true);
-    home_line.wait_log("beat 3: sent to ");
+    home_line.wait_log("beat 5: sent to ");
+    every_thirty_seconds(&home_line);
     let up = daemon.wait_state("127.0.0.1", "up");
     assert!(
         up["heartbeat"]["uptime_s"].as_f64() > Some(0.0),
@@ -96,7 +102,7 @@ fn needs_faketime_a_line_that_drops_is_mailed_logged_and_reported() {
     );
     assert_eq!(up["heartbeat"]["proof"], "plain", "{up}");
     home_line.signal(Signal::SIGSTOP);
-    let mails = mail.wait_mails(1);
+    let mails = mails_of(&mail, "127.0.0.1", 1);
     assert!(
         mails[0].contains("To: 5551234567@sms.example.com") && mails[0].contains("From: me@example.com"),
         "{mails:?}"
@@ -107,25 +113,44 @@ fn needs_faketime_a_line_that_drops_is_mailed_logged_and_reported() {
     );
     // The line is there again, the sensor ran all the time.
     home_line.signal(Signal::SIGCONT);
-    let mails = mail.wait_mails(2);
+    let mails = mails_of(&mail, "127.0.0.1", 2);
     assert!(
-        unfolded(&mails[1]).contains("\nUP 127.0.0.1 after ") && unfolded(&mails[1]).contains("line down"),
+        mails[1].contains("\nUP 127.0.0.1 after ") && mails[1].contains("line down"),
         "{mails:?}"
     );
     // The power fails: the machine has started anew when it speaks again.
     home_line.signal(Signal::SIGTERM);
     home_line.ended();
-    mail.wait_mails(3);
+    mails_of(&mail, "127.0.0.1", 3);
+    let mails = mails_of(&mail, "127.0.0.2", 1);
+    assert!(mails[0].contains("DOWN 127.0.0.2 "), "{mails:?}");
     let source = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     source.send_to(b"BOOT12.50", address).unwrap();
-    let mails = mail.wait_mails(4);
-    assert!(
-        unfolded(&mails[3]).contains(", booted 13s before it spoke"),
-        "{mails:?}"
-    );
+    let mails = mails_of(&mail, "127.0.0.1", 4);
+    assert!(mails[3].contains(", booted 13s before it spoke"), "{mails:?}");
+    other.send_to(b"PING", address).unwrap();
+    mails_of(&mail, "127.0.0.2", 2);
     daemon.stop();
-    assert_eq!(mail.wait_mails(4).len(), 4, "one mail a change");
-    the_log_and_the_report(&home);
+    assert_eq!(mail.wait_mails(6).len(), 6, "one mail a change");
+    the_logs(&home);
+    the_reports(&home);
+}
+
+/// What the sensor says of its period, and what its first five beats show.
+fn every_thirty_seconds(sensor: &Daemon) {
+    sensor.wait_log(" every 30s");
+    let beat = |n| time(&sensor.wait_log(&format!("beat {n}: sent to ")));
+    let took = beat(1).duration_until(beat(5)).as_secs();
+    assert!((105..=135).contains(&took), "{took} s:\n{}", sensor.log());
+}
+
+/// The mails on a source, once there are `count`, as their reader sees them.
+fn mails_of(mail: &SmtpSink, source: &str, count: usize) -> Vec<String> {
+    wait(&format!("{count} mails on {source}"), || {
+        let mut mails: Vec<_> = mail.wait_mails(0).iter().map(|mail| unfolded(mail)).collect();
+        mails.retain(|mail| mail.contains(&format!(" {source} ")));
+        (mails.len() >= count).then_some(mails)
+    })
 }
 
 /// The lines of a mail as its reader sees them (RFC 2045, section 6.7, rule 5).
@@ -133,13 +158,25 @@ fn unfolded(mail: &str) -> String {
     mail.replace("=\r\n", "")
 }
 
-fn the_log_and_the_report(home: &Home) {
-    let log = home.lines("logs/127.0.0.1.log");
-    let words: Vec<_> = log
-        .iter()
-        .map(|line| line[20..].split(' ').next().unwrap())
-        .collect();
-    assert_eq!(words, ["NOW", "DOWN", "UP", "DOWN", "UP"], "{log:?}");
+fn the_logs(home: &Home) {
+    for (source, wanted) in [
+        ("127.0.0.1", &["NOW", "DOWN", "UP", "DOWN", "UP"][..]),
+        ("127.0.0.2", &["NOW", "DOWN", "UP"]),
+    ] {
+        let log = home.lines(&format!("logs/{source}.log"));
+        let words: Vec<_> = log
+            .iter()
+            .map(|line| line[20..].split(' ').next().unwrap())
+            .collect();
+        assert_eq!(words, wanted, "{source}: {log:?}");
+        assert!(
+            log.iter().all(|line| line.contains(&format!(" {source} "))),
+            "{log:?}"
+        );
+    }
+}
+
+fn the_reports(home: &Home) {
     let ran = home.run(&[
         "report",
         "--format",
@@ -149,23 +186,27 @@ fn the_log_and_the_report(home: &Home) {
         "--until",
         "2020-12-21",
     ]);
-    let lines: Vec<&str> = ran.out.lines().collect();
     let up = "Entry: Sun Dec 00 00:00:00 0000 up";
     let down = "Entry: Sun Dec 00 00:00:00 0000 down";
     let outage = "Outage on Sun Dec 00 00:00:00 0000 lasted 0:00:00.000000 (+/- 00sec)";
-    let shapes: Vec<String> = lines.iter().skip(1).map(|line| shape(line)).collect();
-    assert_eq!(
-        (lines[0], &shapes[..]),
-        (
-            "Report for 127.0.0.1",
-            &[up, down, up, outage, down, up, outage].map(str::to_owned)[..]
-        ),
-        "{ran:?}"
-    );
-    assert!(
-        lines[4].contains(" lasted 0:0") && lines[4].ends_with("(+/- 30sec)"),
-        "{ran:?}"
-    );
+    let reports: Vec<&str> = ran.out.split("Report for ").skip(1).collect();
+    let [first, other] = reports[..] else {
+        panic!("{ran:?}")
+    };
+    for (report, source, wanted) in [
+        (first, "127.0.0.1", &[up, down, up, outage, down, up, outage][..]),
+        (other, "127.0.0.2", &[up, down, up, outage]),
+    ] {
+        let mut lines = report.lines().filter(|line| !line.is_empty());
+        assert_eq!(lines.next(), Some(source), "{ran:?}");
+        let lines: Vec<&str> = lines.collect();
+        let shapes: Vec<String> = lines.iter().map(|line| shape(line)).collect();
+        assert_eq!(shapes, wanted, "{ran:?}");
+        assert!(
+            lines[3].contains(" lasted 0:0") && lines[3].ends_with("(+/- 30sec)"),
+            "{ran:?}"
+        );
+    }
 }
 
 #[test]

@@ -278,6 +278,11 @@ fn needs_root_needs_ip_localhost_has_an_echo_server_on_its_usual_port() {
         ]);
         assert!(ran.code == 0 && ran.out.ends_with("3 checked: 3 up\n"), "{ran:?}");
         let ran = home.run(&["echo", "send", "localhost", "--count", "5", "--interval", "100ms"]);
-        assert!(ran.code == 0 && ran.out.contains("5 sent"), "{ran:?}");
+        assert!(
+            ran.code == 0
+                && ran.out.contains("\n5 sent in ")
+                && ran.out.contains(": 5 received, 0 lost (0.00%)"),
+            "{ran:?}"
+        );
     });
 }
