@@ -16,7 +16,7 @@ use lapwing_core::{
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    monitor_table::{every, origin, states},
+    monitor_table::{every, origin, state},
     paint::Paint,
     status_table::local,
 };
@@ -39,8 +39,11 @@ pub fn render(details: &MonitorDetails, zone: &TimeZone, paint: Paint, width: Op
     page.text.push_str(&format!(
         "{}  {}\n",
         paint.bold(&clean(&monitor.name, TEXT)),
-        states(&monitor.states, paint)
+        state(monitor, paint)
     ));
+    if let Some(why) = &monitor.unwatched {
+        page.line(2, "unwatched", why);
+    }
     page.line(2, "target", &monitor.target);
     page.line(2, "every", &every(monitor.interval_s));
     page.line(2, "from", &origin(&monitor.origin, zone));
@@ -217,7 +220,9 @@ fn wrapped(text: &str, room: Option<usize>) -> Vec<String> {
                 cells > room
             };
             let at = line.find(fits).unwrap_or(line.len());
-            let rest = line.split_off(at.max(1).min(line.len()));
+            // One that is wider than the room stands alone.
+            let first = line.chars().next().map_or(0, char::len_utf8);
+            let rest = line.split_off(at.max(first));
             if rest.is_empty() {
                 break;
             }
@@ -295,6 +300,18 @@ Last outages
         }
         assert_eq!(wrapped("東京東京 x", Some(4)), ["東京", "東京", "x"]);
         assert_eq!(wrapped("", Some(4)), [""]);
+        assert_eq!(wrapped("東京 é", Some(1)), ["東", "京", "é"]);
+    }
+
+    #[test]
+    fn no_terminal_is_too_narrow() {
+        let mut details = details();
+        details.monitor.name = "東京".to_owned();
+        details.series[0].target = "🦀 \u{301}東京 I 東é".to_owned();
+        for width in 0..20 {
+            let text = render(&details, &TimeZone::UTC, Paint::Plain, Some(width));
+            assert!(text.contains('🦀') && text.contains('é'), "{width}:\n{text}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::{
 
 /// Longest text in a cell, in bytes.
 const CELL: usize = 200;
+/// Longest text of why one is not watched, in bytes.
+const WHY: usize = 1_000;
 
 /// `width` is that of the terminal: columns that do not fit are left out. None leaves out none.
 pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<usize>) -> String {
@@ -28,7 +30,7 @@ pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<u
     for monitor in &page.monitors {
         table.add(vec![
             clean(&monitor.name, CELL),
-            states(&monitor.states, paint),
+            state(monitor, paint),
             target(monitor),
             every(monitor.interval_s),
             origin(&monitor.origin, zone),
@@ -41,11 +43,25 @@ pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<u
     if more > 0 {
         text.push_str(&format!("… and {more} more; --search TEXT narrows it down\n"));
     }
+    for monitor in &page.monitors {
+        if let Some(why) = &monitor.unwatched {
+            let (name, why) = (clean(&monitor.name, CELL), clean(why, WHY));
+            text.push_str(&format!("{name} is not watched: {why}\n"));
+        }
+    }
     text
 }
 
+/// In which states its series are, or that none is watched.
+pub(crate) fn state(monitor: &MonitorShape, paint: Paint) -> String {
+    match monitor.unwatched {
+        None => states(&monitor.states, paint),
+        Some(_) => paint.state("unwatched", "unwatched"),
+    }
+}
+
 /// `up`, or `2 up, 1 down` where there are several series.
-pub(crate) fn states(states: &BTreeMap<String, usize>, paint: Paint) -> String {
+fn states(states: &BTreeMap<String, usize>, paint: Paint) -> String {
     let mut sorted: Vec<(&String, &usize)> = states.iter().collect();
     sorted.sort_by_key(|(state, _)| rank(state));
     let is_one = sorted.iter().map(|(_, count)| **count).sum::<usize>() == 1;
@@ -99,6 +115,7 @@ pub(crate) mod tests {
             interval_s: Some(90.0),
             notify: vec!["ops".to_owned()],
             labels: BTreeMap::new(),
+            unwatched: None,
         }
     }
 
@@ -137,6 +154,21 @@ pub(crate) mod tests {
         let narrow = shown(Some(20));
         assert!(narrow.starts_with(" NAME  STATE\n"), "{narrow}");
         assert!(narrow.contains("\n       tcp://db.example.com:80\n"), "{narrow}");
+    }
+
+    #[test]
+    fn what_is_not_watched_says_why() {
+        let mut page = page();
+        let told = &mut page.monitors[1];
+        (told.series, told.states) = (0, BTreeMap::new());
+        told.unwatched = Some("there is no\u{1b} notifier \"ops\"".to_owned());
+        let shown = render(&page, &TimeZone::UTC, Paint::Plain, Some(60));
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(lines[2].starts_with(" we b  unwatched  tcp://"), "{shown}");
+        assert_eq!(
+            lines.last(),
+            Some(&"we b is not watched: there is no  notifier \"ops\"")
+        );
     }
 
     #[test]

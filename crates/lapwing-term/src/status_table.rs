@@ -8,17 +8,18 @@ use crate::{
     paint::Paint,
 };
 
-/// Most rows of the table; `--json` has all.
-const MAX_ROWS: usize = 1_000;
+/// Most rows that a person looks at in a terminal; `--json` has all.
+pub const MAX_ROWS: usize = 1_000;
 
 /// `width` is that of the terminal: in a narrow one the targets are left out, and reasons stand below. None is as wide as
-/// it takes.
+/// it takes. Of more than `most` rows the rest is counted.
 pub fn render(
     status: &StatusShape,
     zone: &TimeZone,
     paint: Paint,
     all: bool,
     width: Option<usize>,
+    most: usize,
 ) -> String {
     let counts: Vec<String> = status
         .counts
@@ -47,12 +48,13 @@ pub fn render(
     series.sort_by_key(|s| (rank(&s.state), s.series.as_str()));
     if !series.is_empty() {
         text.push('\n');
-        text.push_str(&table(&series, zone, paint, width));
+        let shown = &series[..series.len().min(most)];
+        text.push_str(&table(shown, zone, paint, width));
     }
-    if series.len() > MAX_ROWS {
+    if series.len() > most {
         text.push_str(&format!(
             "… and {} more; --json has all of them\n",
-            series.len() - MAX_ROWS
+            series.len() - most
         ));
     }
     for notifier in status.notifiers.iter().filter(|n| n.failures > 0) {
@@ -66,11 +68,10 @@ pub fn render(
 }
 
 fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint, width: Option<usize>) -> String {
-    let shown = || series.iter().take(MAX_ROWS);
     let state = |one: &SeriesShape| paint.state(&one.state, &one.state);
     let mut whole = Columns::new(&["STATE", "SERIES", "SINCE", "LAST", "TARGET", "REASON"]);
     let mut short = Columns::new(&["STATE", "SERIES", "SINCE", "LAST", "REASON"]);
-    for one in shown() {
+    for one in series {
         let (since, reason) = (local(&one.since, zone), reason(one, zone));
         let head = [state(one), one.series.clone(), since, one.last_sign()];
         whole.add([head.to_vec(), vec![one.target.clone(), reason.clone()]].concat());
@@ -86,8 +87,8 @@ fn table(series: &[&SeriesShape], zone: &TimeZone, paint: Paint, width: Option<u
         return short.render_narrow(4, width, paint);
     }
     let mut narrow = Columns::new(&["STATE", "SERIES"]);
-    let states = shown().map(|one| one.state.len()).max().unwrap_or(0).max(5);
-    for one in shown() {
+    let states = series.iter().map(|one| one.state.len()).max().unwrap_or(0).max(5);
+    for one in series {
         let since = format!("since {}", local(&one.since, zone));
         let name = cut(&one.series, width.saturating_sub(states + 3));
         narrow.add(vec![state(one), name, since, reason(one, zone)]);
@@ -155,7 +156,14 @@ mod tests {
     }
 
     fn shown(width: Option<usize>) -> String {
-        render(&status(), &TimeZone::UTC, Paint::Plain, true, width)
+        render(&status(), &TimeZone::UTC, Paint::Plain, true, width, MAX_ROWS)
+    }
+
+    #[test]
+    fn what_is_more_than_wanted_is_counted() {
+        let shown = |most| render(&status(), &TimeZone::UTC, Paint::Plain, true, None, most);
+        assert!(shown(1).ends_with("far away\n… and 1 more; --json has all of them\n"));
+        assert!(!shown(2).contains("more;"));
     }
 
     #[test]

@@ -39,6 +39,10 @@ use crate::paint::Paint;
 const EVENTS: usize = 1_000;
 /// How long a word on what was done stays in the footer.
 const SAID: Duration = Duration::from_secs(8);
+/// Why nothing is done to the rows of an older list.
+const COMING: &str = "the list is still coming";
+/// An answer that takes longer is missed.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The stretches of the past that the details show.
 const RANGES: [(&str, u64); 4] = [
     ("1h", 3_600),
@@ -57,6 +61,7 @@ pub struct Model {
     now: Wall,
     list: List,
     window: Window,
+    pick: Pick,
     tails: HashMap<String, Vec<PointShape>>,
     /// Oldest first.
     events: VecDeque<EventShape>,
@@ -67,6 +72,8 @@ pub struct Model {
     said: Option<Said>,
     /// Since when the daemon does not answer, and what it is instead.
     lost: Option<(Wall, String)>,
+    /// How long the daemon has been asked for the list without an answer.
+    unanswered: Option<Duration>,
     /// What the mouse can hit in the last frame.
     hits: Vec<(Rect, Hit)>,
     /// The results that fit in a bar of the last frame.
@@ -88,12 +95,26 @@ struct List {
     target: usize,
 }
 
+/// Which series is selected. Nothing is ever done to another one than the person can see selected.
+#[derive(Debug, Default)]
+enum Pick {
+    /// The first row, whichever it is: nobody has chosen yet, and worse ones come in at the top.
+    #[default]
+    First,
+    /// The one in the row of the cursor, once that is loaded.
+    Row,
+    /// This one, wherever it moves. None while it is not in the list.
+    Series(String),
+}
+
 /// The series of the details pane.
 #[derive(Debug, Default)]
 struct Details {
     /// None: open where the screen is wide.
     open: Option<bool>,
     range: usize,
+    /// The series that was shown last: it stays while the list is on its way, or has it no more.
+    row: Option<SeriesShape>,
     monitor: Option<(String, MonitorDetails)>,
     history: Option<(HistoryQuery, SeriesHistory)>,
 }
@@ -168,6 +189,7 @@ impl Model {
             now,
             list: List::default(),
             window: Window::default(),
+            pick: Pick::default(),
             tails: HashMap::new(),
             events: VecDeque::new(),
             details: Details::default(),
@@ -176,6 +198,7 @@ impl Model {
             help: false,
             said: None,
             lost: None,
+            unanswered: None,
             hits: Vec::new(),
             bar: 0,
             chart: None,
@@ -199,7 +222,10 @@ impl Model {
         let mut list = self.list.query.clone();
         (list.offset, list.limit) = self.window.to_load(self.loaded());
         let shown = self.window.shown().filter_map(|index| self.row(index));
-        let series = self.details_series();
+        let series = self
+            .chart
+            .and_then(|_| self.details_name())
+            .map(ToOwned::to_owned);
         Wants {
             list,
             tails: if self.bar == 0 {
@@ -223,21 +249,25 @@ impl Model {
         if asked != self.list.query {
             return;
         }
-        let selected = self.selected().map(|row| row.series.clone());
         (self.list.query.offset, self.list.query.limit) = (query.offset, query.limit);
         if !self.list.is_fresh {
             (self.list.name, self.list.target) = (0, 0);
+            self.said.take_if(|said| said.text == COMING);
         }
         for row in &page.series {
             self.list.name = self.list.name.max(pen::width(&row.series));
             self.list.target = self.list.target.max(pen::width(&row.target));
         }
-        let offset = page.offset;
-        let found = selected.and_then(|name| page.series.iter().position(|row| row.series == name));
-        self.window
-            .take(page.matching, found.map(|at| at + offset), self.list.is_fresh);
+        let found = match &self.pick {
+            Pick::Series(name) => page.series.iter().position(|row| row.series == *name),
+            Pick::First | Pick::Row => None,
+        };
+        self.window.take(page.matching, found.map(|at| at + page.offset));
         self.list.is_fresh = true;
         self.list.page = Some(page);
+        if matches!(self.pick, Pick::Row) {
+            self.hold();
+        }
     }
 
     pub fn took_tails(&mut self, tails: TailsShape) {
@@ -270,6 +300,11 @@ impl Model {
         self.lost = Some((since, why));
     }
 
+    /// How long the daemon has been asked for the list, if it has not answered yet.
+    pub fn unanswered(&mut self, length: Option<Duration>) {
+        self.unanswered = length;
+    }
+
     /// A word on what was done, or could not be.
     pub fn say(&mut self, text: &str, is_bad: bool) {
         self.said = Some(Said {
@@ -291,12 +326,45 @@ impl Model {
     }
 
     fn selected(&self) -> Option<&SeriesShape> {
-        self.row(self.window.cursor)
+        let row = self.row(self.window.cursor)?;
+        match &self.pick {
+            Pick::Series(name) if *name != row.series => None,
+            _ => Some(row),
+        }
     }
 
-    /// The series whose details are shown.
-    fn details_series(&self) -> Option<String> {
-        self.chart.and_then(|_| Some(self.selected()?.series.clone()))
+    /// The series that was selected, where the list has it no more.
+    fn missing(&self) -> Option<&str> {
+        match &self.pick {
+            Pick::Series(name) if self.selected().is_none() => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The selected series stays the selected one, wherever it moves.
+    fn hold(&mut self) {
+        if let Some(row) = self.selected().filter(|_| self.list.is_fresh) {
+            self.pick = Pick::Series(row.series.clone());
+        }
+    }
+
+    /// The series whose details are shown where there is room.
+    fn details_name(&self) -> Option<&str> {
+        let row = match &self.pick {
+            Pick::Series(name) => return Some(name),
+            _ if self.list.is_fresh => self.selected(),
+            _ => self.details.row.as_ref(),
+        };
+        row.map(|row| row.series.as_str())
+    }
+
+    /// The newest that is known of it.
+    fn details_row(&self) -> Option<&SeriesShape> {
+        let name = self.details_name()?;
+        let monitor = self.details.monitor.as_ref();
+        let asked = monitor.map_or(&[][..], |(_, details)| details.series.as_slice());
+        let mut rows = self.selected().into_iter().chain(asked).chain(&self.details.row);
+        rows.find(|row| row.series == name)
     }
 
     /// Both ends lie at ends of buckets, so that the chart does not tremble. None where there is no room for one.
@@ -318,5 +386,6 @@ impl Model {
     fn list_anew(&mut self) {
         self.list.is_fresh = false;
         self.window.home();
+        self.pick = Pick::First;
     }
 }

@@ -38,6 +38,8 @@ pub enum Values {
     #[default]
     Free,
     Names,
+    /// These words alone, or names.
+    WordsOrNames(Vec<(String, String)>),
     Notifiers,
     Targets,
     /// Names of monitors, and targets.
@@ -272,7 +274,9 @@ impl<'g> Place<'g> {
         known: &mut dyn Known,
         found: &mut Vec<Offer>,
     ) {
-        let is_new = |name: &String| !self.given.contains(&name.as_str());
+        // What begins with a dash is a name only after `--`.
+        let is_name = |name: &String| self.only_places || !name.starts_with('-');
+        let is_new = |name: &String| is_name(name) && !self.given.contains(&name.as_str());
         let mut names = |known: &mut dyn Known| {
             let names = known.names(typed).into_iter().filter(is_new);
             found.extend(names.map(|name| Offer::new(name, "")));
@@ -280,6 +284,11 @@ impl<'g> Place<'g> {
         match values {
             Values::Free => {}
             Values::Names => names(known),
+            Values::WordsOrNames(words) => {
+                names(known);
+                let alone = words.iter().filter(|_| self.given.is_empty());
+                found.extend(alone.map(|(word, about)| Offer::new(word, about)));
+            }
             Values::NamesAndTargets => {
                 names(known);
                 found.extend(targets(grammar));
@@ -343,7 +352,15 @@ mod tests {
 
     impl Known for Fake {
         fn names(&mut self, prefix: &str) -> Vec<String> {
-            let all = ["db", "my server", "my service", "web", "web/https", "we\u{7}ird"];
+            let all = [
+                "-x",
+                "db",
+                "my server",
+                "my service",
+                "web",
+                "web/https",
+                "we\u{7}ird",
+            ];
             let fitting = all.into_iter().filter(|name| name.starts_with(prefix));
             fitting.map(ToOwned::to_owned).collect()
         }
@@ -410,6 +427,14 @@ mod tests {
             verb("add", vec![Values::Free, Values::Targets], vec![options()]),
             verb("check", vec![Values::NamesAndTargets], vec![options()]),
             verb(
+                "events",
+                vec![Values::WordsOrNames(vec![
+                    ("on".to_owned(), String::new()),
+                    ("off".to_owned(), String::new()),
+                ])],
+                Vec::new(),
+            ),
+            verb(
                 "list",
                 Vec::new(),
                 vec![flag(&["--search"], Some(Values::Labels))],
@@ -447,7 +472,10 @@ mod tests {
     #[test]
     fn the_word_at_the_cursor_is_completed_by_what_stands_before_it() {
         for (line, expected) in [
-            ("", &["pause", "add", "check", "list", "notify"] as &[&str]),
+            (
+                "",
+                &["pause", "add", "check", "events", "list", "notify"] as &[&str],
+            ),
             ("p", &["pause"]),
             ("nonsense ", &[]),
             ("pause w", &["web", "web/https"]),
@@ -459,6 +487,15 @@ mod tests {
             ("pause --for 2", &["2h"]),
             ("pause --for 2h d", &["db"]),
             ("pause -- --", &[]),
+            (
+                "pause --json ",
+                &["db", "'my server'", "'my service'", "web", "web/https"],
+            ),
+            ("pause -", &["--for", "--json"]),
+            ("pause -- -", &["-x"]),
+            ("events o", &["on", "off"]),
+            ("events web o", &[]),
+            ("events w", &["web", "web/https"]),
             ("pause my", &["'my server'", "'my service'"]),
             ("pause 'my s", &["'my server'", "'my service'"]),
             ("pause \"we", &["'web'", "'web/https'"]),
@@ -494,6 +531,6 @@ mod tests {
         assert_eq!((found[0].start, found[0].end, found[0].goes_on), (6, 11, false));
         let found = candidates(&grammar(), "list\nadd x t", 12, &mut Fake);
         assert_eq!((found[0].start, found[0].end, found[0].goes_on), (11, 12, true));
-        assert_eq!(candidates(&grammar(), "p", 0, &mut Fake).len(), 5);
+        assert_eq!(candidates(&grammar(), "p", 0, &mut Fake).len(), 6);
     }
 }

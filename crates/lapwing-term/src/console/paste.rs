@@ -56,7 +56,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Names whose values are nobody else's business, besides those that `names` adds.
-const SECRET: [&str; 10] = [
+const SECRET: [&str; 16] = [
     "key",
     "keys",
     "token",
@@ -67,6 +67,12 @@ const SECRET: [&str; 10] = [
     "authorization",
     "bearer",
     "webhook_url",
+    "cookie",
+    "cookies",
+    "session",
+    "session_id",
+    "sessionid",
+    "sid",
 ];
 
 /// Whether a line seems to hold a secret: the value of an option that takes one, or a password in a URL.
@@ -83,7 +89,8 @@ pub fn holds_secret(line: &str, names: &[String]) -> bool {
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let name = &before[before.trim_end_matches(is_part).len()..];
         // `auth://` is no value.
-        !(mark == ":" && line[at..].starts_with("://")) && is_secret(name.trim_start_matches('-'))
+        !(mark == ":" && line[at..].starts_with("://"))
+            && (is_secret(name.trim_start_matches('-')) || short(name).is_some_and(is_secret))
     });
     let words: Vec<&str> = line.split_whitespace().collect();
     let after = words.windows(2).any(|pair| {
@@ -91,6 +98,13 @@ pub fn holds_secret(line: &str, names: &[String]) -> bool {
         pair[0] == "bearer" || pair[0] == "basic" || flag.is_some_and(is_secret)
     });
     named || after || has_password(&line)
+}
+
+/// What stands right behind a flag of one letter: `-okey`.
+fn short(word: &str) -> Option<&str> {
+    let mut letters = word.strip_prefix('-')?.chars();
+    letters.next().filter(char::is_ascii_alphabetic)?;
+    Some(letters.as_str())
 }
 
 /// `scheme://user:password@host`
@@ -141,6 +155,12 @@ mod tests {
             "add a https://example.com -o http.auth=u:p",
             "add a x://y -o psk=1",
             "check https://example.com -o TOKEN=abc",
+            "add home heartbeat:home -okey=abc",
+            "add home heartbeat:home '-oKey'=abc",
+            "check https://example.com -ohttp.auth=u:p",
+            "check https://example.com/?sid=abc",
+            "check https://example.com -o 'body=session_id=abc'",
+            "check https://example.com -o 'x=Set-Cookie: a=b'",
         ] {
             assert!(holds_secret(line, &names), "{line}");
         }
@@ -150,6 +170,8 @@ mod tests {
             "pause key --for 2h",
             "list --search team=web",
             "check auth://x",
+            "check tcp://127.0.0.1:22 -omonkey=x",
+            "add a https://example.com -oside=1",
             "add a https://user@example.com/",
         ] {
             assert!(!holds_secret(line, &names), "{line}");

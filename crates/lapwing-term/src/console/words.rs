@@ -55,6 +55,22 @@ pub fn split(line: &str) -> Words {
     found
 }
 
+/// Where the word ends that `cursor`, a byte of `text` at a border of characters, stands inside; else the cursor. So too
+/// in a quote that is not closed: nobody knows what it will hold.
+pub fn word_end(text: &str, cursor: usize) -> usize {
+    let start = text[..cursor].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].split('\n').next().unwrap_or_default();
+    let read = split(line);
+    let mut around = read
+        .words
+        .iter()
+        .filter(|w| (w.start + 1..w.end).contains(&(cursor - start)));
+    match around.next() {
+        Some(word) if read.open.is_none() || word.end < line.len() => start + word.end,
+        _ => cursor,
+    }
+}
+
 /// `text` as one word of a line.
 pub fn quoted(text: &str) -> String {
     let special = |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '\\');
@@ -106,6 +122,26 @@ mod tests {
         let words = split("ü 'a b' c").words;
         let places: Vec<_> = words.iter().map(|word| (word.start, word.end)).collect();
         assert_eq!(places, [(0, 2), (3, 8), (9, 10)]);
+    }
+
+    #[test]
+    fn a_word_ends_behind_the_cursor() {
+        // The cursor stands at the first bar; the word ends at the other one.
+        for marked in [
+            "pause a|aa| --for 1h",
+            "pause 'a |b'| c",
+            "pause aa|| b",
+            "pause ||aa",
+            "pause || aa",
+            "pause 'a|| b --for",
+            "pause a|a| 'b c",
+            "list\npause ż|ó|\nlist x",
+            "||",
+        ] {
+            let text = marked.replace('|', "");
+            let (cursor, end) = (marked.find('|').unwrap(), marked.rfind('|').unwrap() - 1);
+            assert_eq!(word_end(&text, cursor), end, "{marked}");
+        }
     }
 
     #[test]

@@ -34,9 +34,10 @@ impl Model {
     pub(super) fn details_pane(&mut self, mut place: Rect, ink: Ink, buffer: &mut Buffer) {
         self.hits.push((place, Hit::Shield));
         self.chart = Some(0);
-        let Some(row) = self.selected().cloned() else {
+        let Some(row) = self.details_row().cloned() else {
             return;
         };
+        self.details.row = Some(row.clone());
         let about = self
             .details
             .monitor
@@ -272,7 +273,8 @@ fn line_end(text: &str, width: usize) -> usize {
     for (at, c) in text.char_indices() {
         cells += c.width().unwrap_or(0);
         if cells > width {
-            return gap.unwrap_or(at).max(c.len_utf8());
+            let end = gap.filter(|gap| *gap > 0).unwrap_or(at);
+            return if end > 0 { end } else { c.len_utf8() };
         }
         if c == ' ' {
             gap = Some(at);
@@ -329,9 +331,32 @@ mod tests {
             ("one two", 2, 2),
             ("東京都", 5, 6),
             ("東京都", 1, 3),
+            ("I 東東", 3, 1),
+            (" 東", 1, 1),
+            (" 東", 0, 1),
             ("", 5, 0),
         ] {
             assert_eq!(line_end(text, width), expected, "{text} in {width}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_broken_between_characters_and_comes_to_its_end() {
+        let parts = ["a", " ", "東", "é", "🦀", "\u{301}", "I ", "word", "  "];
+        for seed in 0..4_000_usize {
+            let part = |at: u32| parts[seed.wrapping_mul(7_919).rotate_right(at * 5) % parts.len()];
+            let text: String = (0..12).map(part).collect();
+            for width in 0..24 {
+                let mut rest = text.as_str();
+                while !rest.is_empty() {
+                    let end = line_end(rest, width);
+                    assert!(
+                        end > 0 && rest.is_char_boundary(end),
+                        "{rest:?} in {width}: {end}"
+                    );
+                    rest = &rest[end..];
+                }
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     Entry, Hit, Model,
-    pen::{Ink, Line, width},
+    pen::{Ink, Line, fit, fit_end, width},
     view::{cut_top, rule},
 };
 
@@ -67,10 +67,10 @@ impl Model {
                 (format!("silence {series} for how long, and why: "), text.as_str())
             }
         };
-        // What is typed must be seen, whatever stands before it.
-        let room = line.left().saturating_sub(width(text) + 1);
-        line.put(&super::pen::fit(&label, room), ink.bold());
-        line.put(text, ink.plain());
+        // What is typed must be seen, its end and the cursor above all.
+        let room = line.left().saturating_sub(1);
+        line.put(&fit(&label, room.saturating_sub(width(text))), ink.bold());
+        line.put(&fit_end(text, room), ink.plain());
         line.put("▏", ink.bold());
         let hint = match &self.entry {
             Entry::Search => "  Enter: keep, Esc: all",

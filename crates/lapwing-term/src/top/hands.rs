@@ -9,7 +9,7 @@ use ratatui::{
     layout::Position,
 };
 
-use super::{Action, Entry, Hit, Model, RANGES, list::ORDERS, view::STATES};
+use super::{Action, COMING, Entry, Hit, Model, Pick, RANGES, list::ORDERS, view::STATES, window::Window};
 
 /// Longest text that is typed into a line, in bytes.
 const LONGEST: usize = 200;
@@ -41,8 +41,8 @@ impl Model {
 
     pub fn mouse(&mut self, mouse: MouseEvent) -> Option<Action> {
         match mouse.kind {
-            MouseEventKind::ScrollUp => self.window.scroll(-WHEEL),
-            MouseEventKind::ScrollDown => self.window.scroll(WHEEL),
+            MouseEventKind::ScrollUp => self.go(|window| window.scroll(-WHEEL)),
+            MouseEventKind::ScrollDown => self.go(|window| window.scroll(WHEEL)),
             MouseEventKind::Down(MouseButton::Left) => return self.click(mouse.column, mouse.row),
             _ => {}
         }
@@ -59,8 +59,9 @@ impl Model {
         let at = Position::new(column, row);
         let hit = self.hits.iter().rev().find(|(place, _)| place.contains(at));
         match hit.map(|(_, hit)| hit.clone())? {
-            Hit::Row(row) if row == self.window.cursor => return self.command(KeyCode::Enter),
-            Hit::Row(row) => self.window.select(row),
+            Hit::Row(_) if !self.list.is_fresh => self.say(COMING, true),
+            Hit::Row(row) if row == self.window.cursor && self.selected().is_some() => self.toggle_details(),
+            Hit::Row(row) => self.go(|window| window.select(row)),
             Hit::Sort(sort) if sort == self.list.query.sort => return self.command(KeyCode::Char('r')),
             Hit::Sort(sort) => self.sort_by(sort),
             Hit::State(state) => self.filter(&state),
@@ -78,16 +79,16 @@ impl Model {
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.help = !was_help,
             KeyCode::Esc if was_help => {}
             KeyCode::Esc => self.back(),
-            KeyCode::Up | KeyCode::Char('k') => self.window.step(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.window.step(1),
-            KeyCode::PageUp => self.window.page(-1),
-            KeyCode::PageDown | KeyCode::Char(' ') => self.window.page(1),
-            KeyCode::Home | KeyCode::Char('g') => self.window.home(),
-            KeyCode::End | KeyCode::Char('G') => self.window.end(),
-            KeyCode::Enter => self.details.open = Some(self.chart.is_none()),
+            KeyCode::Up | KeyCode::Char('k') => self.step(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.step(1),
+            KeyCode::PageUp => self.go(|window| window.page(-1)),
+            KeyCode::PageDown | KeyCode::Char(' ') => self.go(|window| window.page(1)),
+            KeyCode::Home | KeyCode::Char('g') => self.go(Window::home),
+            KeyCode::End | KeyCode::Char('G') => self.go(Window::end),
+            KeyCode::Enter => self.toggle_details(),
             KeyCode::Left | KeyCode::Char('[') => self.range(-1),
             KeyCode::Right | KeyCode::Char(']') => self.range(1),
-            KeyCode::Char('/') => self.entry = Entry::Search,
+            KeyCode::Char('/') => (self.entry, self.said) = (Entry::Search, None),
             KeyCode::Char('<') => self.next_sort(-1),
             KeyCode::Char('>') => self.next_sort(1),
             KeyCode::Char('r') => {
@@ -110,6 +111,41 @@ impl Model {
         None
     }
 
+    /// Selects another row: the one that the window stops at.
+    fn go(&mut self, to: impl FnOnce(&mut Window)) {
+        to(&mut self.window);
+        self.pick = Pick::Row;
+        self.hold();
+    }
+
+    /// Where the selected one has left the list, the row that stands in its place is the next one.
+    fn step(&mut self, by: isize) {
+        let is_there = by > 0 && self.missing().is_some();
+        self.go(|window| window.step(by - isize::from(is_there)));
+    }
+
+    fn toggle_details(&mut self) {
+        let is_open = self.chart.is_some();
+        if is_open {
+            self.details.open = Some(false);
+        } else if !self.list.is_fresh {
+            self.say(COMING, true);
+        } else if self.selected().is_some() {
+            self.hold();
+            self.details.open = Some(true);
+        } else {
+            self.say_nothing_is_selected();
+        }
+    }
+
+    fn say_nothing_is_selected(&mut self) {
+        let text = match self.missing() {
+            Some(name) => format!("{name} is not in this list any more; nothing is selected"),
+            None => "nothing is selected".to_owned(),
+        };
+        self.say(&text, true);
+    }
+
     /// One step back: the details, the search, the filter.
     fn back(&mut self) {
         if self.chart.is_some() && self.details.open == Some(true) {
@@ -124,8 +160,13 @@ impl Model {
 
     /// What is to be done to the selected series.
     fn act(&mut self, key: char) -> Option<Action> {
+        if !self.list.is_fresh {
+            self.say(COMING, true);
+            return None;
+        }
+        self.hold();
         let Some(row) = self.selected() else {
-            self.say("nothing is selected", true);
+            self.say_nothing_is_selected();
             return None;
         };
         let series = row.series.clone();
@@ -138,6 +179,7 @@ impl Model {
             _ if is_silenced => WishWord::Unsilence,
             _ => {
                 let text = String::new();
+                self.said = None;
                 self.entry = Entry::Silence { series, text };
                 return None;
             }
@@ -166,10 +208,10 @@ impl Model {
             }),
             KeyCode::Char(c) if !c.is_control() => self.edit(|line| line.push(c)),
             // The list goes on under the search.
-            KeyCode::Up => self.window.step(-1),
-            KeyCode::Down => self.window.step(1),
-            KeyCode::PageUp => self.window.page(-1),
-            KeyCode::PageDown => self.window.page(1),
+            KeyCode::Up => self.step(-1),
+            KeyCode::Down => self.step(1),
+            KeyCode::PageUp => self.go(|window| window.page(-1)),
+            KeyCode::PageDown => self.go(|window| window.page(1)),
             _ => {}
         }
         None
@@ -209,16 +251,16 @@ impl Model {
         };
         change(line);
         line.truncate(line.floor_char_boundary(LONGEST));
+        self.said = None;
         if matches!(self.entry, Entry::Search) {
             self.list_anew();
-        } else {
-            self.said = None;
         }
     }
 
     fn range(&mut self, by: isize) {
         let range = self.details.range.saturating_add_signed(by);
         self.details.range = range.min(RANGES.len() - 1);
+        self.hold();
     }
 
     fn sort_by(&mut self, sort: Sort) {

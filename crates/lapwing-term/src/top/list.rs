@@ -111,7 +111,7 @@ impl Model {
                 Some(row) => self.series_row(row, widths, line, ink, buffer),
                 None => drop(Line::new(buffer, line).put("…", ink.faint())),
             }
-            if index == self.window.cursor {
+            if index == self.window.cursor && self.missing().is_none() {
                 buffer.set_style(line, Style::new().add_modifier(Modifier::REVERSED));
             }
             self.hits.push((line, Hit::Row(index)));

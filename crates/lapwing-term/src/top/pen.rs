@@ -175,6 +175,25 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     out
 }
 
+/// As [`fit`], but the end of it.
+pub(super) fn fit_end(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut left = width.saturating_sub(1);
+    let mut start = text.len();
+    for (at, c) in text.char_indices().rev() {
+        let cells = c.width().unwrap_or(0);
+        if cells > left {
+            break;
+        }
+        left -= cells;
+        start = at;
+    }
+    let mark = if width > 0 { "…" } else { "" };
+    format!("{mark}{}", &text[start..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +206,11 @@ mod tests {
         assert_eq!(fit("東京都", 5), "東京…");
         assert_eq!(fit("東京都", 4), "東…");
         assert_eq!(fit("東京都", 0), "");
+        assert_eq!(fit_end("webs", 4), "webs");
+        assert_eq!(fit_end("webs", 3), "…bs");
+        assert_eq!(fit_end("東京都", 4), "…都");
+        assert_eq!(fit_end("東京都", 1), "…");
+        assert_eq!(fit_end("東京都", 0), "");
     }
 
     #[test]

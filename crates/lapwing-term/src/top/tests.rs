@@ -98,6 +98,7 @@ fn details(series: &str) -> MonitorDetails {
             interval_s: Some(30.0),
             notify: vec!["ops".to_owned(), "phone".to_owned()],
             labels: BTreeMap::new(),
+            unwatched: None,
         },
         keys: None,
         series: Vec::new(),
@@ -526,25 +527,213 @@ fn the_selected_series_stays_selected_when_others_move() {
     assert_eq!((top.selected().as_str(), top.model.window.cursor), ("東京", 4));
 }
 
+fn wish(wish: WishWord, series: &str) -> Action {
+    Action::Wish {
+        wish,
+        series: series.to_owned(),
+        until: None,
+        reason: None,
+    }
+}
+
+#[test]
+fn nothing_is_done_to_a_row_of_an_older_list() {
+    for keys in ["/web\n", "\t", "1", ">", "r", "/x\u{1b}"] {
+        let mut top = Top::new(80, 24, 100);
+        for c in keys.chars() {
+            let code = match c {
+                '\n' => KeyCode::Enter,
+                '\t' => KeyCode::Tab,
+                '\u{1b}' => KeyCode::Esc,
+                c => KeyCode::Char(c),
+            };
+            assert_eq!(top.press(code), None);
+        }
+        for act in ["p", "a", "c", "s", "jp", "G2p"] {
+            top.typed(act);
+            assert!(matches!(top.model.entry, Entry::Keys), "{keys:?} {act}");
+            assert!(top.draw().contains(COMING), "{keys:?} {act}");
+        }
+        top.press(KeyCode::Enter);
+        assert_eq!(top.model.chart, None, "{keys:?}");
+        let (column, row) = top.place("web000004");
+        for _ in 0..2 {
+            assert_eq!(top.click(column, row), None);
+        }
+        assert_eq!((top.model.chart, top.model.window.cursor), (None, 0), "{keys:?}");
+        top.answer();
+        assert!(!top.draw().contains(COMING));
+        assert_eq!(
+            top.press(KeyCode::Char('p')),
+            Some(wish(WishWord::Pause, "db")),
+            "{keys:?}"
+        );
+    }
+}
+
+#[test]
+fn a_series_that_leaves_the_list_leaves_its_place_to_nobody() {
+    for (width, is_beside) in [(80, false), (160, true)] {
+        let mut top = Top::new(width, 24, 100);
+        top.press(KeyCode::Down);
+        top.press(KeyCode::Down);
+        assert_eq!(top.selected(), "web000002");
+        if !is_beside {
+            top.press(KeyCode::Enter);
+        }
+        top.answer();
+        let query = top.model.wants().list;
+        let mut without = page(&query, 100);
+        without.series.remove(2);
+        top.model.took_page(&query, without.clone());
+        for act in ["p", "a", "s", "c"] {
+            top.typed(act);
+            assert!(matches!(top.model.entry, Entry::Keys));
+            assert!(top.draw().contains("web000002 is not in this list any more"));
+        }
+        assert_eq!(top.model.wants().details.as_deref(), Some("web000002"));
+        assert!(
+            top.draw().contains("tcp://web000002.example.com"),
+            "{}",
+            top.draw()
+        );
+        let buffer = top.terminal.backend().buffer();
+        let is_marked = |cell: &ratatui::buffer::Cell| cell.modifier.contains(Modifier::REVERSED);
+        assert!(
+            !buffer.content[..usize::from(width) * 20]
+                .chunks(width.into())
+                .any(|line| is_marked(&line[0]))
+        );
+        // It comes back and is selected as before, wherever it is.
+        let mut back = page(&query, 100);
+        back.series.swap(2, 7);
+        top.model.took_page(&query, back);
+        assert_eq!(
+            (top.selected().as_str(), top.model.window.cursor),
+            ("web000002", 7)
+        );
+        top.model.took_page(&query, without);
+        top.press(KeyCode::Down);
+        assert_eq!(top.selected(), "web000008", "the one that stands in its place");
+        assert_eq!(
+            top.press(KeyCode::Char('p')),
+            Some(wish(WishWord::Pause, "web000008"))
+        );
+    }
+}
+
+#[test]
+fn an_empty_list_keeps_the_details_that_were_opened() {
+    let mut top = Top::new(80, 24, 1);
+    top.press(KeyCode::Enter);
+    top.answer();
+    let query = top.model.wants().list;
+    top.model.took_page(&query, page(&query, 0));
+    assert!(top.draw().contains("tcp://db.example.com"), "{}", top.draw());
+    // The daemon still knows it, and what has become of it.
+    let mut known = details("db");
+    known.series.push(series("db", "up"));
+    top.model.took_details("db", known);
+    assert!(top.draw().contains("up since"), "{}", top.draw());
+    top.press(KeyCode::Esc);
+    assert!(top.draw().contains("nothing matches"));
+    assert_eq!(top.press(KeyCode::Char('p')), None);
+}
+
+#[test]
+fn the_first_row_is_whoever_is_worst_until_somebody_chooses() {
+    let worse = |top: &mut Top| {
+        let query = top.model.wants().list;
+        let mut worse = page(&query, 101);
+        worse.series.insert(0, series("worse", "down"));
+        top.model.took_page(&query, worse);
+        top.draw();
+    };
+    let mut top = Top::new(80, 24, 100);
+    worse(&mut top);
+    assert_eq!(top.selected(), "worse");
+    let home = |top: &mut Top| drop(top.press(KeyCode::Home));
+    let open = |top: &mut Top| drop(top.press(KeyCode::Enter));
+    let check = |top: &mut Top| drop(top.press(KeyCode::Char('c')));
+    let click = |top: &mut Top| {
+        let (column, row) = top.place("db");
+        top.click(column, row);
+    };
+    let wheel = |top: &mut Top| drop(top.mouse(MouseEventKind::ScrollUp, 5, 5));
+    let choices: [&dyn Fn(&mut Top); 5] = [&home, &open, &check, &click, &wheel];
+    for (at, choose) in choices.into_iter().enumerate() {
+        let mut top = Top::new(80, 24, 100);
+        choose(&mut top);
+        worse(&mut top);
+        assert_eq!((top.selected().as_str(), top.model.window.top), ("db", 0), "{at}");
+    }
+}
+
+#[test]
+fn a_row_that_was_not_loaded_is_selected_once_it_is() {
+    let mut top = Top::new(80, 24, 100_000);
+    top.press(KeyCode::End);
+    assert_eq!(top.press(KeyCode::Char('p')), None);
+    assert!(top.draw().contains("nothing is selected"));
+    top.answer();
+    assert!(matches!(&top.model.pick, Pick::Series(name) if name == "web099999"));
+}
+
+#[test]
+fn what_is_typed_shows_its_end() {
+    let mut top = Top::new(40, 10, 5);
+    top.press(KeyCode::Char('/'));
+    top.typed(&("b".repeat(60) + "東京e"));
+    let screen = top.draw();
+    let last = screen.lines().last().unwrap();
+    assert!(last.starts_with("…bb") && last.ends_with("東京e▏"), "{last}");
+    assert_eq!(pen::width(last), 40);
+}
+
+#[test]
+fn a_daemon_that_is_slow_to_answer_is_said() {
+    for (width, expected) in [(20, false), (40, true), (120, true)] {
+        let mut top = Top::new(width, 24, 5);
+        top.model.unanswered(Some(Duration::from_millis(1_999)));
+        assert!(!top.draw().contains("no answer"));
+        top.model.unanswered(Some(Duration::from_millis(3_400)));
+        assert!(top.draw().contains("no answer for 3s"), "{width}: {}", top.draw());
+        assert_eq!(top.draw().contains("1 down"), expected, "{width}");
+        top.model.lose("nobody listens".to_owned());
+        assert!(!top.draw().contains("no answer"));
+        top.model.unanswered(None);
+        top.answer();
+        assert!(!top.draw().contains("no answer"));
+    }
+}
+
+#[test]
+fn a_long_reason_of_wide_letters_fits_the_details() {
+    let mut top = Top::new(80, 24, 3);
+    let query = top.model.wants().list;
+    let mut wide = page(&query, 3);
+    let paused = wide.series[1].paused.as_mut().unwrap();
+    paused.reason = format!("{} I {}", "x".repeat(60), "東".repeat(60));
+    top.model.took_page(&query, wide);
+    top.press(KeyCode::Down);
+    top.press(KeyCode::Enter);
+    assert!(top.draw().contains("東東東"), "{}", top.draw());
+}
+
 #[test]
 fn actions_are_for_the_selected_series() {
     let mut top = Top::new(80, 24, 100);
-    let wish = |wish, series: &str| {
-        Some(Action::Wish {
-            wish,
-            series: series.to_owned(),
-            until: None,
-            reason: None,
-        })
-    };
-    assert_eq!(top.press(KeyCode::Char('p')), wish(WishWord::Pause, "db"));
-    assert_eq!(top.press(KeyCode::Char('a')), wish(WishWord::Ack, "db"));
+    assert_eq!(top.press(KeyCode::Char('p')), Some(wish(WishWord::Pause, "db")));
+    assert_eq!(top.press(KeyCode::Char('a')), Some(wish(WishWord::Ack, "db")));
     assert_eq!(
         top.press(KeyCode::Char('c')),
         Some(Action::Check("db".to_owned()))
     );
     top.press(KeyCode::Down);
-    assert_eq!(top.press(KeyCode::Char('p')), wish(WishWord::Resume, "東京"));
+    assert_eq!(
+        top.press(KeyCode::Char('p')),
+        Some(wish(WishWord::Resume, "東京"))
+    );
     assert!(top.draw().contains("p resume"));
     top.press(KeyCode::Char('s'));
     top.typed("soon");

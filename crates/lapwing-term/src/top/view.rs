@@ -4,7 +4,7 @@ use lapwing_core::{notice::clock, time::Wall};
 use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use super::{
-    Hit, Model,
+    Hit, Model, PATIENCE,
     pen::{Ink, Line},
 };
 
@@ -47,7 +47,8 @@ impl Model {
         if area.height > 1 {
             self.footer(cut_bottom(&mut rest, 1), ink, buffer);
         }
-        let is_open = self.window.count > 0 && self.details.open.unwrap_or(area.width >= OPEN);
+        let is_any = self.window.count > 0 || self.missing().is_some();
+        let is_open = is_any && self.details.open.unwrap_or(area.width >= OPEN);
         let is_alone = is_open && area.width < WIDE && area.height < HIGH;
         // Details that stand alone have a log of their own.
         if !is_alone && self.is_log_open_in(area) {
@@ -89,11 +90,15 @@ impl Model {
         let mut line = Line::new(buffer, place);
         let now = clock(self.now, self.now, &self.zone);
         let version = self.list.page.as_ref().map_or("", |page| page.version.as_str());
-        let mut right = match (self.lost.is_some(), place.width) {
-            (_, ..30) => String::new(),
-            (_, 30..70) => now,
-            (true, _) => format!("not connected  {now}"),
-            (false, _) => format!("lapwing {version}  {now}"),
+        let missed = self
+            .unanswered
+            .filter(|length| *length >= PATIENCE && self.lost.is_none());
+        let mut right = match (missed, self.lost.is_some(), place.width) {
+            (Some(length), ..) => format!("no answer for {}s", length.as_secs()),
+            (None, _, ..30) => String::new(),
+            (None, _, 30..70) => now,
+            (None, true, _) => format!("not connected  {now}"),
+            (None, false, _) => format!("lapwing {version}  {now}"),
         };
         right.insert(0, ' ');
         let room = line.left().saturating_sub(super::pen::width(&right));
@@ -113,7 +118,12 @@ impl Model {
             left.put("  ", ink.plain());
             self.hits.push((place, Hit::State(state)));
         }
-        line.right(&right, usize::MAX, ink.faint());
+        let style = if missed.is_some() {
+            ink.alarm()
+        } else {
+            ink.faint()
+        };
+        line.right(&right, usize::MAX, style);
     }
 
     /// What list this is; or why it is an old one.

@@ -25,14 +25,16 @@ impl Window {
         self.top..self.count.min(self.top + self.height)
     }
 
-    /// How many rows there are now, and where the selected one is, if that is known. The first row stays selected,
-    /// whichever it is: worse ones come in at the top.
-    pub(super) fn take(&mut self, count: usize, selected: Option<usize>, is_same_list: bool) {
+    /// How many rows there are now, and where the selected one is, if it is to be followed. It keeps its line, but that
+    /// the upper end of the list stays on the screen as long as it can: worse ones come in there.
+    pub(super) fn take(&mut self, count: usize, selected: Option<usize>) {
         self.count = count;
-        if let Some(selected) = selected.filter(|_| is_same_list && self.cursor > 0) {
+        if let Some(selected) = selected {
             let line = self.cursor.saturating_sub(self.top);
             self.cursor = selected;
-            self.top = selected.saturating_sub(line);
+            if self.top > 0 {
+                self.top = selected.saturating_sub(line);
+            }
         }
         self.settle();
     }
@@ -111,7 +113,7 @@ mod tests {
     fn window(count: usize, height: usize) -> Window {
         let mut window = Window::default();
         window.resize(height);
-        window.take(count, None, false);
+        window.take(count, None);
         window
     }
 
@@ -146,16 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn the_selected_row_is_followed_but_the_first_place_is_not() {
+    fn the_selected_row_is_followed_and_the_upper_end_stays_in_sight() {
         let mut window = window(100, 10);
-        window.take(100, Some(40), true);
-        assert_eq!(window.cursor, 0, "worse ones come in at the top");
-        window.select(5);
-        window.take(100, Some(40), true);
-        assert_eq!((window.cursor, window.top), (40, 35));
-        window.take(3, None, true);
+        window.take(100, Some(4));
+        assert_eq!((window.cursor, window.top), (4, 0));
+        window.take(100, Some(40));
+        assert_eq!((window.cursor, window.top), (40, 31));
+        window.take(100, Some(50));
+        assert_eq!((window.cursor, window.top), (50, 41));
+        window.take(3, None);
         assert_eq!((window.cursor, window.top), (2, 0));
-        window.take(0, None, true);
+        window.take(0, None);
         assert_eq!((window.cursor, window.top, window.shown().len()), (0, 0, 0));
     }
 

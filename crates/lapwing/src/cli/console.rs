@@ -11,6 +11,7 @@ mod live;
 mod memory;
 mod menu;
 mod runner;
+mod stop;
 
 use std::io::{self, BufRead, IsTerminal};
 
@@ -23,6 +24,7 @@ use self::{
     editor::{Line, LineEditor},
     live::Live,
     runner::{Ran, Runner},
+    stop::Stop,
 };
 use super::{Failure, exit, local, report::DataArg, watch::is_fit};
 use crate::{config::Environment, out};
@@ -60,7 +62,12 @@ pub fn console(args: &ConsoleArgs, environment: &Environment) -> Result<u8, Fail
     };
     let first = runtime.block_on(local::client(&folder).series(&first))?;
     let is_interactive = args.execute.is_empty() && io::stdin().is_terminal();
-    let mut runner = Runner::new(folder, runtime.handle().clone(), is_interactive);
+    let stop = if is_interactive {
+        Stop::listen(runtime.handle())?
+    } else {
+        Stop::default()
+    };
+    let mut runner = Runner::new(folder, runtime.handle().clone(), is_interactive, stop);
     let ended = if !args.execute.is_empty() {
         all(&mut runner, args.execute.iter().map(|line| Ok(line.clone())))
     } else if is_interactive {
@@ -72,13 +79,17 @@ pub fn console(args: &ConsoleArgs, environment: &Environment) -> Result<u8, Fail
     ended
 }
 
+/// What a shell gives for a command that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
 /// Runs lines until one of them leaves. Gives the worst of the exit codes.
 fn all(runner: &mut Runner, lines: impl Iterator<Item = io::Result<String>>) -> Result<u8, Failure> {
     let mut worst = exit::FINE;
     for line in lines {
         match runner.run(&line?) {
             Ran::Ended(code) => worst = worse(worst, code),
-            Ran::Interrupted | Ran::Leave => break,
+            Ran::Interrupted => return Ok(INTERRUPTED),
+            Ran::Leave => break,
         }
     }
     Ok(worst)
@@ -114,16 +125,22 @@ fn typed(
         Box::new(editor)
     } else {
         live.start(runtime, live::Screen::plain());
-        Box::new(editor::Plain::new(live.clone()))
+        Box::new(editor::Plain::new(runner, live.clone()))
     };
     loop {
-        let text = match editor.read()? {
-            Line::Text(text) => text,
-            Line::Cleared => continue,
-            Line::End => return Ok(exit::FINE),
+        let text = match editor.read() {
+            Ok(Line::Text(text)) => text,
+            Ok(Line::Cleared) => continue,
+            Ok(Line::End) => return Ok(exit::FINE),
+            // The terminal went away.
+            Err(_) if runner.stop().is_asked() => return Ok(exit::FINE),
+            Err(error) => return Err(error.into()),
         };
         let lines: Vec<&str> = text.lines().collect();
         for line in &lines {
+            if runner.stop().is_asked() {
+                return Ok(exit::FINE);
+            }
             if lines.len() > 1 {
                 out::print(&format!("{}\n", out::paint().faint(&format!("> {line}"))))?;
             }

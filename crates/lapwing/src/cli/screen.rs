@@ -33,6 +33,8 @@ impl Taken {
 
     /// Sets it up once more, after somebody else may have changed it.
     pub fn again(&self) -> io::Result<()> {
+        // Raw keys are not set twice, also where a shell has taken them away meanwhile.
+        disable_raw_mode()?;
         enable_raw_mode()?;
         out::print(self.enter)
     }

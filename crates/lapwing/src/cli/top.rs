@@ -10,7 +10,7 @@ use lapwing_api::{
     monitors::SeriesQuery,
 };
 
-use super::{Failure, exit, report::DataArg, watch::is_fit};
+use super::{Failure, edits, exit, report::DataArg, watch::is_fit};
 use crate::{config::Environment, listeners::SOCKET};
 
 #[derive(Debug, Args)]
@@ -51,8 +51,7 @@ pub fn top(args: &TopArgs, environment: &Environment) -> Result<u8, Failure> {
         ..SeriesQuery::default()
     }));
     first.map_err(|error| failure(&error))?;
-    let author = environment.get("SUDO_USER").filter(|name| !name.is_empty());
-    let ended = runtime.block_on(life::live(client, &args.search, author.map(ToOwned::to_owned)));
+    let ended = runtime.block_on(life::live(client, &args.search, edits::by(environment)));
     runtime.shutdown_background();
     ended.map(|()| exit::FINE)
 }

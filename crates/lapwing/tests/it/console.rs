@@ -1,9 +1,18 @@
 //! `lapwing console`, `list` and `show`: what a person sees who types, and what a script gets.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
-    kit::{Home, QUICK, Ran},
+    kit::{Home, QUICK, Ran, look, wait},
     peers::Door,
     terminal::Terminal,
 };
@@ -48,13 +57,95 @@ impl Terminal<'_> {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    /// Types a line, and waits for what comes of it.
+    /// Clears the line. Of keys that come in one batch with Ctrl-C the editor drops those behind it, so nothing may be
+    /// typed before the prompt is empty.
+    #[track_caller]
+    fn clears(&self) {
+        self.press(&["C-c"]);
+        self.rests();
+    }
+
+    /// Leaves nothing but an empty prompt on the screen.
+    #[track_caller]
+    fn wipes(&self) {
+        self.press(&["C-l"]);
+        self.wait_for("a bare screen", |screen| {
+            screen.lines().count() == 1 && screen.ends_with('>')
+        });
+    }
+
+    /// Waits for an empty prompt.
+    #[track_caller]
+    fn rests(&self) {
+        self.wait_for("an empty prompt", |screen| screen.ends_with('>'));
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, is_there: impl Fn(&str) -> bool) {
+        let seen = look(|| Some(self.screen()).filter(|screen| is_there(screen.trim())));
+        assert!(seen.is_some(), "not {what}:\n{}", self.screen());
+    }
+
+    /// Presses Tab, and waits until the menu shows `word` as chosen: keys that come in one batch choose the first.
+    #[track_caller]
+    fn chooses(&self, word: &str) {
+        self.press(&["Tab"]);
+        wait(word, || (self.reversed() == word).then_some(()));
+    }
+
+    /// What stands on the screen in reverse.
+    fn reversed(&self) -> String {
+        let screen = self.tmux(&["capture-pane", "-p", "-e"]);
+        let (mut text, mut is_reversed) = (String::new(), false);
+        for piece in screen.split("\u{1b}[").skip(1) {
+            let (style, shown) = piece.split_once('m').unwrap();
+            for part in style.split(';') {
+                is_reversed = part == "7" || is_reversed && part != "0";
+            }
+            text.extend(shown.chars().filter(|_| is_reversed));
+        }
+        text
+    }
+
+    /// The console that runs now.
+    fn console(&self) -> Pid {
+        let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
+        child(Pid::from_raw(shell.trim().parse().unwrap()))
+    }
+
+    /// Types a line, and waits for what comes of it and for the prompt: before that, Ctrl-D is not for the console.
     #[track_caller]
     fn runs(&self, line: &str, texts: &[&str]) -> String {
         self.types(line);
         self.press(&["Enter"]);
-        self.wait(texts)
+        let seen = self.wait(texts);
+        self.rests();
+        seen
     }
+}
+
+/// The process that `parent` has started and waits for.
+#[track_caller]
+fn child(parent: Pid) -> Pid {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let first = || {
+        fs::read_to_string(&children)
+            .unwrap()
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    };
+    Pid::from_raw(wait("a child", first))
+}
+
+/// Also of one that nobody has asked about yet.
+#[track_caller]
+fn gone(process: Pid) {
+    let name = format!("/proc/{process}/cmdline");
+    wait("the end of a process", || {
+        fs::read(&name).unwrap_or_default().is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -81,7 +172,7 @@ fn needs_tmux_console_whole_flow() {
     terminal.press(&["Tab"]);
     terminal.runs("1", &["added shop: 1 series", "NOW MONITORING shop (tcp://"]);
     daemon.wait_state("shop", "up");
-    terminal.press(&["C-l"]);
+    terminal.wipes();
     terminal.runs(
         "list",
         &[" NAME  STATE  TARGET", " shop  up     tcp://", "200ms  added by "],
@@ -91,7 +182,7 @@ fn needs_tmux_console_whole_flow() {
     terminal.wait(&["DOWN shop (tcp://", "lapwing 1 down>"]);
     terminal.runs("pause shop", &["paused shop until it is resumed", "lapwing>"]);
     terminal.runs("remove shop", &["removed shop"]);
-    terminal.press(&["C-l"]);
+    terminal.wipes();
     terminal.runs("list", &["Nothing is watched."]);
     terminal.press(&["C-d"]);
     let end = terminal.wait(&["ended with 0", " echo "]);
@@ -110,8 +201,8 @@ fn needs_tmux_tab_shows_what_may_come_and_quotes_what_must_be() {
     // A name that completes to two shows both.
     terminal.types("pause w");
     terminal.wait(&["pause w\n", "web", "'web two'"]);
-    terminal.press(&["Tab"]);
-    terminal.press(&["Tab"]);
+    terminal.chooses("web");
+    terminal.chooses("'web two'");
     terminal.press(&["Enter"]);
     terminal.wait(&["> pause 'web two'"]);
     terminal.types("--f");
@@ -120,10 +211,10 @@ fn needs_tmux_tab_shows_what_may_come_and_quotes_what_must_be() {
     terminal.runs("1h", &["> pause 'web two' --for 1h", "paused web two until "]);
     terminal.types("list --search t");
     terminal.wait(&["team=shop"]);
-    terminal.press(&["C-c"]);
+    terminal.clears();
     terminal.types("check tcp://h:1 -o family=");
     terminal.wait(&["family=both"]);
-    terminal.press(&["C-c"]);
+    terminal.clears();
     terminal.runs("notify test o", &["no notifier \"o\""]);
     terminal.types("notify test o");
     terminal.press(&["Tab"]);
@@ -153,7 +244,7 @@ fn needs_tmux_events_appear_above_the_line_and_ctrl_c_stops_what_runs() {
     terminal.tmux(&["resize-window", "-x", "60", "-y", "20"]);
     terminal.types("ne'");
     terminal.wait(&["lapwing 1 down> pause 'half a line'"]);
-    terminal.press(&["C-c"]);
+    terminal.clears();
     terminal.runs("events off", &["no longer appear by themselves"]);
     db.reopen();
     terminal.wait(&["lapwing>"]);
@@ -164,7 +255,8 @@ fn needs_tmux_events_appear_above_the_line_and_ctrl_c_stops_what_runs() {
     db.close();
     terminal.wait(&["> events --follow\n", "DOWN db (tcp"]);
     terminal.press(&["C-c"]);
-    terminal.wait(&["^C", "lapwing 1 down>"]);
+    terminal.wait(&["^C"]);
+    terminal.rests();
     terminal.runs("list", &["web two"]);
     daemon.stop();
 }
@@ -181,15 +273,17 @@ fn needs_tmux_lines_come_back_by_arrow_and_search_and_secrets_are_not_kept() {
         "check tcp://127.0.0.1:1 -o token=hush",
         &["no kind has an option \"token\""],
     );
-    terminal.press(&["C-l", "Up", "Up"]);
+    terminal.wipes();
+    terminal.press(&["Up", "Up"]);
     terminal.wait(&["> show db"]);
-    terminal.press(&["C-c"]);
+    terminal.clears();
     terminal.press(&["C-d"]);
     terminal.wait(&["ended with 0", "nothing down."]);
     let file = home.path(".local/state/lapwing/history");
     assert_eq!(fs::read_to_string(&file).unwrap(), "list --search web\nshow db\n");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    terminal.press(&["C-l", "C-r"]);
+    terminal.wipes();
+    terminal.press(&["C-r"]);
     terminal.types("sea");
     terminal.wait(&["(sea)> list --search web"]);
     terminal.press(&["Enter"]);
@@ -232,7 +326,7 @@ fn needs_tmux_the_daemon_stops_and_comes_back() {
     terminal.types("half");
     let daemon = home.start();
     terminal.wait(&["The daemon is back.", "lapwing> half"]);
-    terminal.press(&["C-c"]);
+    terminal.clears();
     terminal.runs("list", &[" web two "]);
     daemon.stop();
 }
@@ -249,7 +343,7 @@ fn needs_tmux_twenty_columns_and_a_dumb_terminal_are_enough() {
     terminal.wait(&["1 down> sil\n", "\nsilence"]);
     terminal.press(&["Tab"]);
     terminal.wait(&["1 down> silence"]);
-    terminal.press(&["C-c"]);
+    terminal.clears();
     terminal.runs("show db", &["\nLast outages\n", "    refused\n1 down>"]);
     terminal.tmux(&["resize-window", "-x", "80", "-y", "20"]);
     terminal.press(&["C-d"]);
@@ -258,12 +352,119 @@ fn needs_tmux_twenty_columns_and_a_dumb_terminal_are_enough() {
     terminal.press(&["C-d"]);
     terminal.wait(&["ended with 0\nLapwing"]);
     terminal.wait(&["leaves.\nlapwing 1 down>\n"]);
-    terminal.press(&["C-l"]);
+    terminal.wipes();
+    // The same menus, without colours.
+    terminal.types("pause w");
+    terminal.wait(&["> pause w\nweb ", "'web two'"]);
+    terminal.chooses("web");
+    terminal.chooses("'web two'");
+    terminal.press(&["Enter"]);
+    terminal.wait(&["> pause 'web two'"]);
+    terminal.types("--f");
+    terminal.wait(&["--for  For so long"]);
+    terminal.clears();
+    terminal.wipes();
     terminal.runs("list", &["lapwing 1 down> list\n NAME     STATE"]);
     let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]);
     assert!(
-        !coloured.contains("\u{1b}[31m") && !coloured.contains("\u{1b}[32m"),
+        ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[90m"]
+            .iter()
+            .all(|colour| !coloured.contains(colour)),
         "{coloured:?}"
+    );
+    daemon.stop();
+}
+
+#[test]
+fn needs_tmux_tab_completes_the_whole_word_under_the_cursor() {
+    let (web, db) = (Door::open(), Door::closed());
+    let home = three(&web, &db);
+    let daemon = home.start();
+    daemon.wait_state("db", "down");
+    let terminal = console(&home, 100);
+    terminal.rests();
+    terminal.types("show db --json");
+    terminal.wait(&["> show db --json"]);
+    terminal.press(&["Home", "Right", "Right"]);
+    terminal.press(&["Tab"]);
+    // The cursor is behind the word now.
+    terminal.types("X");
+    terminal.wait(&["> showX db --json"]);
+    terminal.press(&["BSpace"]);
+    terminal.press(&["End"]);
+    terminal.types(" ev");
+    terminal.wait(&["> show db --json ev"]);
+    terminal.clears();
+    terminal.types("events o");
+    terminal.wait(&["on   Events appear", "off  They no longer do"]);
+    terminal.clears();
+    terminal.runs("?", &["notify ", "Ctrl-D"]);
+    daemon.stop();
+}
+
+#[test]
+fn needs_tmux_a_signal_ends_the_console_and_what_runs_in_it() {
+    let (web, db) = (Door::open(), Door::closed());
+    let home = three(&web, &db);
+    let daemon = home.start();
+    daemon.wait_state("db", "down");
+    let terminal = consoles(&home, 100, &["A=1", "A=2", "A=3", "A=4", "TERM=dumb"]);
+    let ended = |times: usize| {
+        let seen = || terminal.scrolled().matches("ended with 0").count() == times;
+        wait("the end of a console", || seen().then_some(()));
+    };
+    for (times, signal) in [(1, Signal::SIGTERM), (2, Signal::SIGHUP), (3, Signal::SIGQUIT)] {
+        terminal.rests();
+        terminal.types("half a line");
+        terminal.wait(&["> half a line"]);
+        kill(terminal.console(), signal).unwrap();
+        ended(times);
+        terminal.tmux(&["send-keys", "-R"]);
+        terminal.rests();
+    }
+    terminal.types("events --follow");
+    terminal.press(&["Enter"]);
+    let console = terminal.console();
+    let follows = child(console);
+    kill(console, Signal::SIGTERM).unwrap();
+    ended(4);
+    gone(follows);
+    terminal.rests();
+    kill(terminal.console(), Signal::SIGTERM).unwrap();
+    let end = terminal.wait(&[" echo "]);
+    assert!(!end.contains("-icanon"), "{end}");
+    daemon.stop();
+}
+
+#[test]
+fn needs_tmux_the_console_ends_with_its_terminal() {
+    let (web, db) = (Door::open(), Door::closed());
+    let home = three(&web, &db);
+    let daemon = home.start();
+    daemon.wait_state("db", "down");
+    let terminal = console(&home, 80);
+    terminal.rests();
+    let console = terminal.console();
+    terminal.tmux(&["kill-server"]);
+    gone(console);
+    daemon.stop();
+}
+
+#[test]
+fn a_script_whose_command_is_interrupted_runs_no_more() {
+    let (web, db) = (Door::open(), Door::closed());
+    let home = three(&web, &db);
+    let daemon = home.start();
+    let mut console = home.lapwing();
+    console.args(["console", "-x", "events --follow", "-x", "list"]);
+    let console = console.stdout(Stdio::piped()).spawn().unwrap();
+    let process = Pid::from_raw(i32::try_from(console.id()).unwrap());
+    kill(child(process), Signal::SIGINT).unwrap();
+    let ran = console.wait_with_output().unwrap();
+    assert_eq!(ran.status.code(), Some(130), "{ran:?}");
+    assert!(
+        !String::from_utf8_lossy(&ran.stdout).contains("TARGET"),
+        "{ran:?}"
     );
     daemon.stop();
 }
@@ -305,6 +506,12 @@ fn a_script_gets_plain_lines_and_the_worst_exit_code() {
         "{ran:?}"
     );
     assert_eq!(feed("events off").code, 2);
+    let help = feed("help").out;
+    assert!(help.contains("notify") && help.contains("Ctrl-D"), "{help}");
+    for asked in ["--help", "-h", "?", "lapwing --help"] {
+        let ran = feed(asked);
+        assert_eq!((ran.code, &ran.out), (0, &help), "{asked}: {ran:?}");
+    }
     daemon.stop();
 }
 
@@ -404,7 +611,7 @@ fn needs_root_another_user_is_told_what_to_be() {
             &data,
         ])
         .current_dir("/")
-        .stdin(std::process::Stdio::null());
+        .stdin(Stdio::null());
     let ran = Ran::of(&mut command);
     assert!(
         ran.refused()

@@ -108,7 +108,7 @@ fn needs_tmux_top_shows_details_and_events_and_acts() {
     let terminal = top(&home, 100);
     terminal.wait(&["42 series", "q quit"]);
     press(&terminal, &["/", "team=shop", "Enter"]);
-    terminal.wait(&["1 of 42 series"]);
+    terminal.wait(&["1 of 42 series, with \"team=shop\"  (Esc"]);
     press(&terminal, &["Enter"]);
     let url = door.url();
     terminal.wait(&[
@@ -172,6 +172,11 @@ fn needs_tmux_top_outlives_the_daemon_and_a_signal_leaves_the_terminal_as_it_was
     let daemon = home.start();
     terminal.wait(&["42 series", "1 down"]);
     wait_without(&terminal, "no daemon since");
+    // One that hangs.
+    daemon.signal(Signal::SIGSTOP);
+    terminal.wait(&["no answer for ", "gone "]);
+    daemon.signal(Signal::SIGCONT);
+    wait_without(&terminal, "no answer");
     kill(child(&terminal), Signal::SIGTERM).unwrap();
     assert_restored(&terminal);
     daemon.stop();
@@ -191,6 +196,22 @@ fn needs_tmux_needs_bash_top_gives_the_terminal_to_the_shell_and_takes_it_back()
     wait_without(&terminal, "q quit");
     terminal.tmux(&["send-keys", "fg", "Enter"]);
     terminal.wait(&["42 series", "q quit"]);
+    // As somebody else does it. SIGSTOP leaves no time to tidy up: the screen is the shell's as it is.
+    for (signal, tidy) in [(Signal::SIGTSTP, true), (Signal::SIGSTOP, false)] {
+        kill(child(&terminal), signal).unwrap();
+        terminal.wait(&["Stopped"]);
+        if tidy {
+            wait_without(&terminal, "q quit");
+        }
+        terminal.tmux(&["send-keys", "clear; fg", "Enter"]);
+        terminal.wait(&["42 series", "q quit"]);
+        wait_without(&terminal, "Stopped");
+        press(&terminal, &["/", "shop"]);
+        terminal.wait(&["1 of 42 series, with \"shop\"  (Esc"]);
+        press(&terminal, &["Escape"]);
+        // Escape and a key at once would be that key with Alt.
+        wait_without(&terminal, "shop");
+    }
     press(&terminal, &["q"]);
     wait_without(&terminal, "q quit");
     terminal.tmux(&["send-keys", "echo ended with $?; stty -a", "Enter"]);

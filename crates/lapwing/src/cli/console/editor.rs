@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     io::{self, BufRead},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use lapwing_term::{
@@ -11,10 +11,11 @@ use lapwing_term::{
     paint::Paint,
 };
 use reedline::{
-    Color, ColumnarMenu, Completer, CompletionResult, DefaultHinter, ExternalPrinter, Highlighter,
-    MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline,
-    ReedlineMenu, Signal, Span, StyledText, Suggestion,
+    Color, ColumnarMenu, Completer, CompletionResult, DefaultHinter, ExternalPrinter, Highlighter, InputMode,
+    MenuBuilder, MenuTextStyle, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus,
+    Reedline, ReedlineMenu, Signal, Span, StyledText, Suggestion,
 };
+use tokio::runtime::Handle;
 
 use super::{
     grammar,
@@ -22,8 +23,9 @@ use super::{
     known::Names,
     live::{Live, Screen},
     memory::Memory,
-    menu::Typing,
+    menu::{Choosing, Typing},
     runner::Runner,
+    stop::Stop,
 };
 use crate::{config::Environment, out};
 
@@ -65,11 +67,9 @@ impl Full {
         };
         let has_colours = out::paint() == Paint::Colour;
         let printer = ExternalPrinter::new(WAITING);
-        let stop = Arc::<AtomicBool>::default();
         let mut screen = Screen {
             above: Some(printer.sender()),
             prompt: None,
-            stop: Arc::clone(&stop),
         };
         let hints = DefaultHinter::default().with_style(Color::DarkGray.normal());
         let mut reedline = Reedline::create()
@@ -81,11 +81,15 @@ impl Full {
             .with_completer(Box::new(offers))
             .with_quick_completions(true)
             .with_partial_completions(true)
-            .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu(CHOICE))))
-            .with_menu(ReedlineMenu::EngineCompleter(Box::new(Typing(typing()))))
-            .with_edit_mode(Box::new(Keys::new(has_colours)))
+            .with_menu(ReedlineMenu::EngineCompleter(Box::new(Choosing(choice(
+                has_colours,
+            )))))
+            .with_menu(ReedlineMenu::EngineCompleter(Box::new(Typing(typing(
+                has_colours,
+            )))))
+            .with_edit_mode(Box::new(Keys::new()))
             .with_external_printer(printer)
-            .with_break_signal(stop);
+            .with_break_signal(runner.stop().typing());
         let repaint = reedline.repaint_signal();
         screen.prompt = Some(Box::new(move || repaint.request_repaint()));
         let prompt = State(live.clone());
@@ -110,25 +114,51 @@ impl LineEditor for Full {
     }
 }
 
-fn menu(name: &str) -> ColumnarMenu {
+/// As on any ground: nothing but what is faint has a colour of its own.
+fn styles(has_colours: bool) -> MenuTextStyle {
+    MenuTextStyle {
+        text_style: Color::Default.normal(),
+        match_style: Color::Default.bold(),
+        selected_text_style: Color::Default.reverse(),
+        selected_match_style: Color::Default.bold().reverse(),
+        description_style: if has_colours {
+            Color::DarkGray.normal()
+        } else {
+            Color::Default.dimmed()
+        },
+    }
+}
+
+fn menu(name: &str, styles: &MenuTextStyle) -> ColumnarMenu {
     ColumnarMenu::default()
         .with_name(name)
         .with_marker(CLOSE)
         .with_column_padding(2)
-        .with_text_style(Color::Default.normal())
-        .with_match_text_style(Color::Default.bold())
-        .with_selected_text_style(Color::Default.reverse())
-        .with_selected_match_text_style(Color::Default.bold().reverse())
-        .with_description_text_style(Color::DarkGray.normal())
+        .with_text_style(styles.text_style)
+        .with_match_text_style(styles.match_style)
+        .with_selected_text_style(styles.selected_text_style)
+        .with_selected_match_text_style(styles.selected_match_style)
+        .with_description_text_style(styles.description_style)
+}
+
+/// Sees what stands behind the cursor too.
+fn choice(has_colours: bool) -> ColumnarMenu {
+    menu(CHOICE, &styles(has_colours)).with_input_mode(InputMode::FullBuffer)
 }
 
 /// Nothing of it is chosen, so nothing looks chosen.
-fn typing() -> ColumnarMenu {
-    menu(TYPING)
-        .with_text_style(Color::DarkGray.normal())
-        .with_match_text_style(Color::DarkGray.normal())
-        .with_selected_text_style(Color::DarkGray.normal())
-        .with_selected_match_text_style(Color::DarkGray.normal())
+fn typing(has_colours: bool) -> ColumnarMenu {
+    let faint = styles(has_colours).description_style;
+    menu(
+        TYPING,
+        &MenuTextStyle {
+            text_style: faint,
+            match_style: faint,
+            selected_text_style: faint,
+            selected_match_style: faint,
+            description_style: faint,
+        },
+    )
 }
 
 /// What may stand at the cursor, in the form of the editor.
@@ -145,7 +175,7 @@ impl Completer for Offers {
             value: candidate.value,
             description: Some(candidate.about).filter(|about| !about.is_empty()),
             span: Span::new(candidate.start, candidate.end),
-            append_whitespace: !candidate.goes_on,
+            append_whitespace: !candidate.goes_on && !line[candidate.end..].starts_with(char::is_whitespace),
             ..Suggestion::default()
         });
         CompletionResult::fresh(suggestions.collect::<Vec<_>>())
@@ -206,22 +236,41 @@ impl Prompt for State {
 }
 
 /// On a terminal that only takes lines.
-pub(super) struct Plain(Live);
+pub(super) struct Plain {
+    live: Live,
+    runtime: Handle,
+    stop: Stop,
+}
 
 impl Plain {
-    pub(super) fn new(live: Live) -> Self {
-        Self(live)
+    pub(super) fn new(runner: &Runner, live: Live) -> Self {
+        Self {
+            live,
+            runtime: runner.runtime().clone(),
+            stop: runner.stop().clone(),
+        }
     }
 }
 
 impl LineEditor for Plain {
     fn read(&mut self) -> io::Result<Line> {
-        let words = self.0.glance().words(out::width().unwrap_or(80));
+        let words = self.live.glance().words(out::width().unwrap_or(80));
         out::print(&format!("{words}{CLOSE}"))?;
-        let mut line = String::new();
-        Ok(match io::stdin().lock().read_line(&mut line)? {
-            0 => Line::End,
-            _ => Line::Text(line),
+        // On a thread of its own: a signal ends no read.
+        let read = self.runtime.spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        let line = self.runtime.block_on(async {
+            tokio::select! {
+                line = read => line?,
+                () = self.stop.asked() => Ok(String::new()),
+            }
+        })?;
+        Ok(if line.is_empty() {
+            Line::End
+        } else {
+            Line::Text(line)
         })
     }
 }

@@ -125,12 +125,16 @@ fn key(key: &keys::Key) -> Choice {
     }
 }
 
-/// Names of options whose values are secret.
+/// Names of options whose values are secret; headers are as often as not.
 pub(super) fn secrets() -> Vec<String> {
     let kinds = config::kinds();
     let options = kinds.iter().flat_map(|kind| kind.options);
-    let secret = options.filter(|o| matches!(o.ty, OptionType::Secret | OptionType::Secrets));
+    let secret = options.filter(|o| may_be_secret(o.ty));
     secret.map(|option| option.name.to_owned()).collect()
+}
+
+fn may_be_secret(ty: OptionType) -> bool {
+    matches!(ty, OptionType::Secret | OptionType::Secrets | OptionType::Pairs)
 }
 
 fn schemes() -> Vec<Scheme> {
@@ -154,7 +158,7 @@ fn choice(option: &OptionInfo) -> Choice {
         values: match option.ty {
             OptionType::Choice(words) => words.iter().map(ToString::to_string).collect(),
             OptionType::Flag => vec!["true".to_owned(), "false".to_owned()],
-            OptionType::Secret | OptionType::Secrets | OptionType::Pairs => Vec::new(),
+            ty if may_be_secret(ty) => Vec::new(),
             _ => vec![bare(option.example)],
         },
     }
@@ -208,6 +212,17 @@ fn flag(command: &Command, arg: &Arg) -> Flag {
     }
 }
 
+/// What `events` has at a prompt alone.
+fn events() -> Vec<(String, String)> {
+    let words = [
+        ("on", "Events appear by themselves"),
+        ("off", "They no longer do"),
+    ];
+    words
+        .map(|(word, about)| (word.to_owned(), about.to_owned()))
+        .into()
+}
+
 /// By what the help calls the value.
 fn values(command: &Command, arg: &Arg) -> Values {
     let possible = arg.get_possible_values();
@@ -228,6 +243,7 @@ fn values(command: &Command, arg: &Arg) -> Values {
     };
     let name = arg.get_value_names().and_then(|names| names.first());
     match (name.map_or("", clap::builder::Str::as_str), command.get_name()) {
+        ("MONITOR", "events") => Values::WordsOrNames(events()),
         ("NAME" | "MONITOR", _) => Values::Names,
         ("NOTIFIER", _) => Values::Notifiers,
         ("TARGET", "check") => Values::NamesAndTargets,
@@ -301,6 +317,22 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_secrets() {
+        let known = secrets();
+        for (line, expected) in [
+            ("check http://h -o 'headers=Accept: x'", true),
+            ("check http://h -oheaders=x", true),
+            ("check http://h -o method=HEAD", false),
+        ] {
+            assert_eq!(
+                lapwing_term::console::paste::holds_secret(line, &known),
+                expected,
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
     fn every_argument_is_completed_by_what_it_is() {
         for (line, expected) in [
             ("pause ", "web"),
@@ -322,6 +354,8 @@ mod tests {
             ("add web tcp://h:1 --notify ", "ops"),
             ("edit web --unset rem", "remind"),
             ("help pa", "pause"),
+            ("events ", "web"),
+            ("events o", "off"),
         ] {
             let words = offered(line);
             assert!(words.iter().any(|word| word == expected), "{line}: {words:?}");

@@ -17,8 +17,6 @@ const PASTE: usize = 64 << 10;
 
 pub(super) struct Keys {
     emacs: Emacs,
-    /// A menu opens by itself.
-    opens: bool,
     /// The menu of Tab is open, or was.
     choosing: bool,
     /// Ctrl-R is at work.
@@ -26,10 +24,9 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(opens: bool) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             emacs: Emacs::new(default_emacs_keybindings()),
-            opens,
             choosing: false,
             searching: false,
         }
@@ -77,10 +74,9 @@ impl Keys {
             (KeyCode::Right, _) if key.modifiers.is_empty() => {
                 without_menu(UntilFound(vec![HistoryHintComplete, Right]))
             }
-            (_, ReedlineEvent::Edit(commands)) if self.opens => {
+            (_, ReedlineEvent::Edit(commands)) => {
                 Multiple(vec![Esc, ReedlineEvent::Edit(commands), Menu(TYPING.to_owned())])
             }
-            (_, ReedlineEvent::Edit(commands)) if was_choosing => without_menu(ReedlineEvent::Edit(commands)),
             (_, usual) => usual,
         }
     }
@@ -117,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_paste_is_text_and_no_key() {
-        let mut keys = Keys::new(true);
+        let mut keys = Keys::new();
         let paste = Event::Paste("pause web\r\nremove \u{1b}[Aweb\n".to_owned());
         let ReedlineEvent::Edit(commands) = keys.parse_event(paste.try_into().unwrap()) else {
             panic!("no edit");
@@ -135,7 +131,7 @@ mod tests {
 
     #[test]
     fn arrows_are_for_the_history_unless_somebody_chooses() {
-        let mut keys = Keys::new(true);
+        let mut keys = Keys::new();
         let none = KeyModifiers::NONE;
         let menu = ReedlineEvent::Multiple(vec![ReedlineEvent::Esc, ReedlineEvent::Menu(CHOICE.to_owned())]);
         let history = ReedlineEvent::Multiple(vec![ReedlineEvent::Esc, ReedlineEvent::Up]);
@@ -155,7 +151,7 @@ mod tests {
 
     #[test]
     fn while_searching_keys_are_left_alone() {
-        let mut keys = Keys::new(true);
+        let mut keys = Keys::new();
         let none = KeyModifiers::NONE;
         assert_eq!(
             press(&mut keys, KeyCode::Char('r'), KeyModifiers::CONTROL),

@@ -21,11 +21,7 @@ use lapwing_term::{
     console::{flood::Flood, glance::Glance},
     event_lines,
 };
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
-};
+use tokio::{runtime::Runtime, sync::Notify};
 
 use crate::{cli::report::zone, out};
 
@@ -49,8 +45,6 @@ pub(super) struct Screen {
     pub(super) above: Option<SyncSender<String>>,
     /// Has the prompt shown again.
     pub(super) prompt: Option<Box<dyn Fn() + Send + Sync>>,
-    /// Ends the typing.
-    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl Screen {
@@ -59,7 +53,6 @@ impl Screen {
         Self {
             above: None,
             prompt: None,
-            stop: Arc::default(),
         }
     }
 
@@ -112,13 +105,6 @@ impl Live {
     }
 
     pub(super) fn start(&self, runtime: &Runtime, screen: Screen) {
-        let stop = Arc::clone(&screen.stop);
-        runtime.spawn(async move {
-            if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-                terminate.recv().await;
-                stop.store(true, Ordering::Relaxed);
-            }
-        });
         let live = self.clone();
         runtime.spawn(async move { live.listen(&screen).await });
     }

@@ -1,11 +1,104 @@
-//! The menu that opens by itself while somebody types: it shows what may come, and takes no key.
+//! The menu of Tab, and the one that opens by itself while somebody types: it shows what may come, and takes no key.
 
+use lapwing_term::console::words::word_end;
 use reedline::{
-    ColumnarMenu, Completer, CompletionResult, Editor, Menu, MenuEvent, MenuSettings, Painter, Suggestion,
+    ColumnarMenu, Completer, CompletionResult, Editor, LineBuffer, Menu, MenuEvent, MenuSettings, Painter,
+    Suggestion, UndoBehavior,
 };
 
 /// Lines of it: more would move the screen at every key.
 const LINES: usize = 5;
+
+/// Without colours our styles have none; those of the menu write what is chosen in capitals.
+const STYLED: bool = true;
+
+/// The menu of Tab. It completes the whole word under the cursor.
+pub(super) struct Choosing(pub(super) ColumnarMenu);
+
+impl Menu for Choosing {
+    fn settings(&self) -> &MenuSettings {
+        self.0.settings()
+    }
+
+    fn is_active(&self) -> bool {
+        self.0.is_active()
+    }
+
+    fn set_active(&mut self, active: bool) {
+        self.0.set_active(active);
+    }
+
+    fn clear_input(&mut self) {
+        self.0.clear_input();
+    }
+
+    fn menu_event(&mut self, event: MenuEvent) {
+        self.0.menu_event(event);
+    }
+
+    fn can_quick_complete(&self) -> bool {
+        self.0.can_quick_complete()
+    }
+
+    fn can_partially_complete(
+        &mut self,
+        values_updated: bool,
+        editor: &mut Editor,
+        completer: &mut dyn Completer,
+    ) -> bool {
+        self.0.can_partially_complete(values_updated, editor, completer)
+    }
+
+    fn update_values(&mut self, editor: &mut Editor, completer: &mut dyn Completer) {
+        // Else the tail of the word would be left as a word of its own.
+        let to_end = |line: &mut LineBuffer| {
+            line.set_insertion_point(word_end(line.get_buffer(), line.insertion_point()));
+        };
+        editor.edit_buffer(to_end, UndoBehavior::MoveCursor);
+        self.0.update_values(editor, completer);
+    }
+
+    fn reset_position(&mut self) {
+        self.0.reset_position();
+    }
+
+    fn update_working_details(
+        &mut self,
+        editor: &mut Editor,
+        completer: &mut dyn Completer,
+        painter: &Painter,
+    ) {
+        self.0.update_working_details(editor, completer, painter);
+    }
+
+    fn replace_in_buffer(&self, editor: &mut Editor) {
+        self.0.replace_in_buffer(editor);
+    }
+
+    fn menu_required_lines(&self, terminal_columns: u16) -> u16 {
+        self.0.menu_required_lines(terminal_columns)
+    }
+
+    fn menu_string(&self, available_lines: u16, _: bool) -> String {
+        self.0.menu_string(available_lines, STYLED)
+    }
+
+    fn min_rows(&self) -> u16 {
+        self.0.min_rows()
+    }
+
+    fn get_values(&self) -> &[Suggestion] {
+        self.0.get_values()
+    }
+
+    fn results_are_provisional(&self) -> bool {
+        self.0.results_are_provisional()
+    }
+
+    fn is_awaiting_first_answer(&self) -> bool {
+        self.0.is_awaiting_first_answer()
+    }
+}
 
 /// Shows, but never writes into the line: that is for the menu of Tab.
 pub(super) struct Typing(pub(super) ColumnarMenu);
@@ -71,11 +164,11 @@ impl Menu for Typing {
         self.0.menu_required_lines(terminal_columns)
     }
 
-    fn menu_string(&self, available_lines: u16, use_ansi_coloring: bool) -> String {
+    fn menu_string(&self, available_lines: u16, _: bool) -> String {
         if self.get_values().is_empty() {
             return String::new();
         }
-        self.0.menu_string(available_lines, use_ansi_coloring)
+        self.0.menu_string(available_lines, STYLED)
     }
 
     fn min_rows(&self) -> u16 {

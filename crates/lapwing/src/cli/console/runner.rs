@@ -4,27 +4,38 @@
 
 use std::{
     ffi::OsString,
+    io,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::{self, Stdio},
+    process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use clap::{ArgMatches, Command};
 use lapwing_api::client::{Client, ClientError};
 use lapwing_term::console::words;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
+    process::{self, Child},
     runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
 
-use super::{grammar, live::Live};
+use super::{grammar, live::Live, stop::Stop};
 use crate::{
-    cli::{Failure, exit, local},
+    cli::{self, Failure, exit, local},
     out,
 };
 
 /// This program, also when its file has been replaced meanwhile (proc(5)).
 const OURSELVES: &str = "/proc/self/exe";
+/// Longest time that a command takes to end when the console leaves.
+const ENDING: Duration = Duration::from_secs(1);
+/// What else asks for help, by habit.
+const HELP: [&str; 3] = ["--help", "-h", "?"];
 
 /// What came of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +54,12 @@ pub(super) struct Runner {
     commands: Command,
     /// Ctrl-C stops a command and not the console.
     is_interactive: bool,
+    stop: Stop,
     live: Option<Live>,
 }
 
 impl Runner {
-    pub(super) fn new(folder: PathBuf, runtime: Handle, is_interactive: bool) -> Self {
+    pub(super) fn new(folder: PathBuf, runtime: Handle, is_interactive: bool, stop: Stop) -> Self {
         if is_interactive {
             // From the first listener on, the signal does not end the process.
             let _on_runtime = runtime.enter();
@@ -59,6 +71,7 @@ impl Runner {
             runtime,
             commands: grammar::commands(),
             is_interactive,
+            stop,
             live: None,
         }
     }
@@ -75,6 +88,10 @@ impl Runner {
         &self.commands
     }
 
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Events appear in between: `events on` and `events off` are for them.
     pub(super) fn attach(&mut self, live: Live) {
         self.live = Some(live);
@@ -87,8 +104,10 @@ impl Runner {
         if words.first().is_some_and(|word| word == "lapwing") {
             words.remove(0);
         }
-        if words.first().is_none_or(|word| word.starts_with('#')) {
-            return Ran::Ended(exit::FINE);
+        match words.first_mut() {
+            Some(word) if HELP.contains(&word.as_str()) => "help".clone_into(word),
+            Some(word) if !word.starts_with('#') => {}
+            _ => return Ran::Ended(exit::FINE),
         }
         if let Some(quote) = read.open {
             out::complain(&format!("lapwing: nothing was run: a {quote} is not closed\n"));
@@ -102,15 +121,7 @@ impl Runner {
                     Ran::Ended(failure.code)
                 }
             },
-            Err(error) => {
-                // What cannot be printed has no reader.
-                drop(error.print());
-                Ran::Ended(if error.use_stderr() {
-                    exit::USAGE
-                } else {
-                    exit::FINE
-                })
-            }
+            Err(error) => Ran::Ended(cli::misread(error, &words)),
         }
     }
 
@@ -162,11 +173,16 @@ impl Runner {
             // What we read commands from is not for them.
             command.stdin(Stdio::null());
         }
-        let status = command.args(&words[1..]).status()?;
+        command.args(&words[1..]);
+        let Some(status) = self.runtime.block_on(self.attend(command))? else {
+            return Ok(Ran::Leave);
+        };
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(Ran::Ended(u8::try_from(code).unwrap_or(exit::INTERNAL))),
             (None, Some(nix::libc::SIGINT)) => {
-                out::print("\n")?;
+                if self.is_interactive {
+                    out::print("\n")?;
+                }
                 Ok(Ran::Interrupted)
             }
             (None, _) => Err(Failure {
@@ -174,6 +190,20 @@ impl Runner {
                 text: format!("it ended early: {status}"),
             }),
         }
+    }
+
+    /// Waits until it ends. None when the console is to leave: then it has been ended.
+    async fn attend(&self, mut command: process::Command) -> io::Result<Option<ExitStatus>> {
+        let mut child = command.spawn()?;
+        tokio::select! {
+            status = child.wait() => return status.map(Some),
+            () = self.stop.asked() => {}
+        }
+        terminate(&child);
+        if tokio::time::timeout(ENDING, child.wait()).await.is_err() {
+            child.kill().await?;
+        }
+        Ok(None)
     }
 
     /// Does what may take long; Ctrl-C stops it.
@@ -190,6 +220,7 @@ impl Runner {
             };
             tokio::select! {
                 code = work => Ok(Ran::Ended(code?)),
+                () = self.stop.asked() => Ok(Ran::Leave),
                 _ = interrupted => {
                     out::print("\n")?;
                     Ok(Ran::Interrupted)
@@ -224,6 +255,13 @@ impl Runner {
             }
             Ok(worst)
         })
+    }
+}
+
+/// Asks a command to end; it may have done so meanwhile.
+fn terminate(child: &Child) {
+    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+        let _gone = kill(Pid::from_raw(id), Signal::SIGTERM);
     }
 }
 

@@ -104,6 +104,12 @@ impl Feed {
         }
     }
 
+    /// How long the list has been asked for, while there is no answer.
+    pub(super) fn unanswered(&self, now: Mono) -> Option<Duration> {
+        let asked = self.page.asked.as_ref().filter(|_| self.page.is_busy);
+        asked.map(|(_, at)| now.since(*at))
+    }
+
     /// What somebody has done is to be seen at once.
     pub(super) fn refresh(&mut self) {
         self.page.forget();

@@ -8,8 +8,8 @@ use lapwing_api::{client::Client, client::ClientError, steering::WishShape};
 use lapwing_core::time::{Clock, Mono, Wall};
 use lapwing_term::top::{Action, Model};
 use nix::{
-    sys::signal::{Signal as Kill, kill},
-    unistd::Pid,
+    sys::signal::{Signal as Kill, kill, raise},
+    unistd::{Pid, getpgrp, getsid},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -21,7 +21,7 @@ use super::{
     screen::{self, Screen},
 };
 use crate::{
-    cli::{Failure, report::zone},
+    cli::{Failure, report::zone, wish},
     clock::SystemClock,
     out,
 };
@@ -62,6 +62,7 @@ pub(super) async fn live(client: Client, search: &str, author: Option<String>) -
             biased;
             order = signals.next() => match order {
                 Order::Stop => return Ok(()),
+                Order::Pause => top.suspend()?,
                 Order::Back => top.screen.enter_again()?,
             },
             count = keys.recv_many(&mut typed, TURN) => {
@@ -97,6 +98,7 @@ impl Top {
         let now = self.clock.now();
         (self.drawn, self.owes) = (now.mono, false);
         self.model.tick(now.wall);
+        self.model.unanswered(self.feed.unanswered(now.mono));
         Ok(self.screen.draw(&mut self.model)?)
     }
 
@@ -130,12 +132,8 @@ impl Top {
     fn act(&mut self, action: Action) -> Result<(), Failure> {
         match action {
             Action::Quit => {}
-            Action::Suspend => {
-                self.screen.lend();
-                // As the terminal does it: all of this job. It comes back here when the job goes on.
-                kill(Pid::from_raw(0), Kill::SIGTSTP).map_err(std::io::Error::from)?;
-                self.screen.enter_again()?;
-            }
+            // As the terminal does it: all of this job.
+            Action::Suspend => kill(Pid::from_raw(0), Kill::SIGTSTP).map_err(std::io::Error::from)?,
             Action::Redraw => self.screen.enter_again()?,
             Action::Check(series) => {
                 self.model.say(&format!("checking {series} …"), false);
@@ -152,8 +150,21 @@ impl Top {
                 by: self.author.clone(),
                 reason,
                 until: until.map(Wall::rfc3339),
+                zone: until.and_then(|_| wish::zone_name()),
             }),
         }
+        Ok(())
+    }
+
+    /// Gives the terminal back and stops, until somebody lets it go on and [`Order::Back`] comes.
+    fn suspend(&mut self) -> Result<(), Failure> {
+        // Who is in the job of the session's leader has no shell that could let it go on.
+        if getsid(None).map_err(std::io::Error::from)? == getpgrp() {
+            self.model.say("no shell here could go on with this later", true);
+            return Ok(());
+        }
+        self.screen.lend();
+        raise(Kill::SIGSTOP).map_err(std::io::Error::from)?;
         Ok(())
     }
 
@@ -199,6 +210,8 @@ fn to_next_second(now: Wall) -> Duration {
 
 enum Order {
     Stop,
+    /// The shell wants the terminal.
+    Pause,
     /// The shell has given the terminal back.
     Back,
 }
@@ -207,6 +220,7 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    pause: Signal,
     goes_on: Signal,
 }
 
@@ -216,6 +230,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            pause: signal(SignalKind::from_raw(Kill::SIGTSTP as i32))?,
             goes_on: signal(SignalKind::from_raw(Kill::SIGCONT as i32))?,
         })
     }
@@ -226,6 +241,7 @@ impl Signals {
             _ = self.interrupt.recv() => Order::Stop,
             _ = self.terminate.recv() => Order::Stop,
             _ = self.hangup.recv() => Order::Stop,
+            _ = self.pause.recv() => Order::Pause,
             _ = self.goes_on.recv() => Order::Back,
         }
     }

@@ -49,7 +49,11 @@ impl Screen {
         self.taken = None;
     }
 
+    /// Draws nothing while it is lent.
     pub(super) fn draw(&mut self, model: &mut Model) -> io::Result<()> {
+        if self.taken.is_none() {
+            return Ok(());
+        }
         self.terminal
             .draw(|frame| model.draw(frame.area(), frame.buffer_mut()))?;
         Ok(())
