@@ -33,31 +33,93 @@ use crate::{
     watch::ResultShape,
 };
 
-/// What is held of an answer, and how long it is waited for.
+/// What is borne of one answer.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Longest answer in bytes: a status of a million series.
-    answer: usize,
-    /// Longest line of a stream in bytes.
-    line: usize,
-    /// Until an answer begins, and between two pieces of it.
-    glance: Duration,
-    /// As `glance`, where something is changed or written down first.
-    change: Duration,
-    /// As `glance`, where years are read first.
-    past: Duration,
-    /// As `glance`, where all data is copied first.
-    restore: Duration,
+struct Bounds {
+    /// Until it begins, and between two pieces of it.
+    silence: Duration,
+    /// From the question to its end.
+    whole: Duration,
+    /// Longest answer in bytes.
+    bytes: usize,
 }
 
+impl Bounds {
+    const fn new(silence: Duration, whole: Duration) -> Self {
+        Self {
+            silence,
+            whole,
+            bytes: 64 << 20,
+        }
+    }
+
+    /// For all there is about a million series.
+    const fn huge(self) -> Self {
+        Self {
+            bytes: 1 << 30,
+            ..self
+        }
+    }
+
+    fn within(self, patience: Duration) -> Self {
+        Self {
+            silence: self.silence.min(patience),
+            whole: self.whole.min(patience),
+            ..self
+        }
+    }
+}
+
+/// What is borne of the answers to each sort of question.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    glance: Bounds,
+    status: Bounds,
+    /// Something is changed and written down first.
+    change: Bounds,
+    /// A million series are begun first.
+    reload: Bounds,
+    /// A message is delivered first, which may take 30 s.
+    delivery: Bounds,
+    /// Years are read first.
+    history: Bounds,
+    report: Bounds,
+    /// All data is copied first.
+    restore: Bounds,
+    /// Longest line of a stream in bytes.
+    line: usize,
+}
+
+const GLANCE: Bounds = Bounds::new(Duration::from_secs(10), Duration::from_secs(30));
+const PAST: Bounds = Bounds::new(Duration::from_mins(10), Duration::from_hours(1));
+
 const LIMITS: Limits = Limits {
-    answer: 1 << 30,
+    glance: GLANCE,
+    status: GLANCE.huge(),
+    change: Bounds::new(Duration::from_secs(30), Duration::from_secs(30)),
+    reload: Bounds::new(Duration::from_mins(2), Duration::from_mins(2)),
+    delivery: Bounds::new(Duration::from_mins(1), Duration::from_mins(1)),
+    history: PAST,
+    report: PAST.huge(),
+    restore: Bounds::new(Duration::from_hours(24), Duration::from_hours(24)),
     line: 1 << 20,
-    glance: Duration::from_secs(10),
-    change: Duration::from_mins(2),
-    past: Duration::from_mins(10),
-    restore: Duration::from_hours(24),
 };
+
+impl Limits {
+    fn each(self, change: impl Fn(Bounds) -> Bounds) -> Self {
+        Self {
+            glance: change(self.glance),
+            status: change(self.status),
+            change: change(self.change),
+            reload: change(self.reload),
+            delivery: change(self.delivery),
+            history: change(self.history),
+            report: change(self.report),
+            restore: change(self.restore),
+            line: self.line,
+        }
+    }
+}
 
 /// What is written as it is in a path or a query (RFC 3986, section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -92,6 +154,9 @@ pub enum ClientError {
         env!("CARGO_PKG_VERSION")
     )]
     OtherVersion { why: String },
+    /// Something else answers.
+    #[error("what listens on {} is no Lapwing daemon ({why})", socket.display())]
+    Foreign { socket: PathBuf, why: String },
     /// The daemon will not. The status is that of HTTP.
     #[error("{}", error.sentence())]
     Refused { status: u16, error: ErrorShape },
@@ -130,9 +195,16 @@ impl Client {
         }
     }
 
+    /// Waits no longer than this for any answer; a stream that has begun is waited for as ever.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        let limits = self.limits.each(|bounds| bounds.within(patience));
+        Self { limits, ..self }
+    }
+
     /// Everything at a glance.
     pub async fn status(&self) -> Result<StatusShape, ClientError> {
-        self.get(&["status"], &[]).await
+        self.read(&["status"], &[], self.limits.status).await
     }
 
     /// Whether the engine answers. False while it is stopping.
@@ -171,8 +243,8 @@ impl Client {
     }
 
     pub async fn remove(&self, name: &str) -> Result<EditedShape, ClientError> {
-        let path = ["monitors", name];
-        self.ask(Method::DELETE, &path, &[], Vec::new(), self.limits.change)
+        let path = target(&["monitors", name], &[]);
+        self.ask(Method::DELETE, &path, Vec::new(), self.limits.change)
             .await
     }
 
@@ -182,7 +254,8 @@ impl Client {
     }
 
     pub async fn reload(&self) -> Result<ReloadShape, ClientError> {
-        self.ask(Method::POST, &["reload"], &[], Vec::new(), self.limits.change)
+        let path = target(&["reload"], &[]);
+        self.ask(Method::POST, &path, Vec::new(), self.limits.reload)
             .await
     }
 
@@ -191,21 +264,16 @@ impl Client {
         let from = from.to_string_lossy().into_owned();
         let body = written(&RestoreShape { from })?;
         let path = target(&["restore"], &[]);
-        let reply = Reply::to(self, Method::POST, &path, body, self.limits.restore).await?;
-        let text = reply.granted().await?;
+        let text = reply::granted(self, Method::POST, &path, body, self.limits.restore).await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     pub async fn report(&self, query: &ReportQuery) -> Result<ReportShape, ClientError> {
-        let pairs = query.pairs();
-        self.ask(Method::GET, &["report"], &pairs, Vec::new(), self.limits.past)
-            .await
+        self.read(&["report"], &query.pairs(), self.limits.report).await
     }
 
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryShape, ClientError> {
-        let pairs = query.pairs();
-        self.ask(Method::GET, &["history"], &pairs, Vec::new(), self.limits.past)
-            .await
+        self.read(&["history"], &query.pairs(), self.limits.history).await
     }
 
     /// The last `count` results of each of these series.
@@ -221,8 +289,8 @@ impl Client {
 
     /// Sends a message by this notifier; comes back when it is delivered, or why not.
     pub async fn test_notifier(&self, name: &str) -> Result<DoneShape, ClientError> {
-        let path = ["notifiers", name, "test"];
-        self.ask(Method::POST, &path, &[], Vec::new(), self.limits.change)
+        let path = target(&["notifiers", name, "test"], &[]);
+        self.ask(Method::POST, &path, Vec::new(), self.limits.delivery)
             .await
     }
 
@@ -261,7 +329,16 @@ impl Client {
         path: &[&str],
         pairs: &[(&str, String)],
     ) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, pairs, Vec::new(), self.limits.glance)
+        self.read(path, pairs, self.limits.glance).await
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        pairs: &[(&str, String)],
+        bounds: Bounds,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::GET, &target(path, pairs), Vec::new(), bounds)
             .await
     }
 
@@ -272,19 +349,18 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         let body = written(body)?;
-        self.ask(method, path, &[], body, self.limits.change).await
+        self.ask(method, &target(path, &[]), body, self.limits.change)
+            .await
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
-        path: &[&str],
-        pairs: &[(&str, String)],
+        target: &str,
         body: Vec<u8>,
-        patience: Duration,
+        bounds: Bounds,
     ) -> Result<T, ClientError> {
-        let reply = Reply::to(self, method, &target(path, pairs), body, patience).await?;
-        let answer = reply.granted().await?;
+        let answer = reply::granted(self, method, target, body, bounds).await?;
         serde_json::from_slice(&answer).map_err(|why| ClientError::OtherVersion { why: why.to_string() })
     }
 }

@@ -114,6 +114,9 @@ pub struct MonitorShape {
     pub notify: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Why it is not watched, where it was added and does not fit the configuration; it has no series then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<String>,
 }
 
 /// Which monitors to list: the query of `GET /api/v1/monitors`, in the order of their names.

@@ -25,6 +25,9 @@ pub struct WishShape {
     /// When it ends by itself: RFC 3339. Not of `resume` and `unsilence`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// The time zone of the times in the answer's text: a name like `Europe/Berlin`. Absent: that of the monitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// What can be asked for.

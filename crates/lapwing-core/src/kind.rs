@@ -454,13 +454,23 @@ impl<'a> OptionReader<'a> {
     }
 }
 
-/// The candidate nearest to `word` if one is near enough to have been meant.
+/// Nobody mistypes a longer word, in bytes: comparing takes as long as both are long.
+const LONGEST_WORD: usize = 256;
+
+/// The candidate nearest to `word` if one is near enough to have been meant; None for a word of more than 256 bytes.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     let word = word.to_lowercase();
+    let allowed = |c: &str| (c.len().max(word.len()) / 3).max(1);
+    let length = word.chars().count();
     candidates
         .into_iter()
+        // Words are at least as far from each other as their lengths are.
+        .filter(|c| c.chars().count().abs_diff(length) <= allowed(c))
         .map(|c| (strsim::damerau_levenshtein(&word, c), c))
-        .filter(|(distance, c)| *distance <= (c.len().max(word.len()) / 3).max(1))
+        .filter(|(distance, c)| *distance <= allowed(c))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, c)| c)
 }
@@ -549,6 +559,27 @@ mod tests {
         let errors = reader.finish().unwrap_err();
         assert_eq!(errors.len(), 2);
         assert!(!format!("{errors:?}").contains("canary"));
+    }
+
+    #[test]
+    fn what_was_meant_is_near_and_no_word_is_too_long_to_be_refused_at_once() {
+        for (word, meant) in [
+            ("wbe2", Some("web2")),
+            ("WEB2", Some("web2")),
+            ("größee", Some("größe")),
+            ("web", Some("web2")),
+            ("w", None),
+            ("websites", None),
+        ] {
+            assert_eq!(nearest(word, ["größe", "web2", "mail"]), meant, "{word}");
+        }
+        let (long, longer) = ("a".repeat(256), "a".repeat(257));
+        assert_eq!(nearest(&long, ["b", &longer]), Some(&*longer));
+        // A hundred thousand comparisons of such words would take hours.
+        let many = std::iter::repeat_n(&*longer, 100_000);
+        assert_eq!(nearest(&"a".repeat(60_000), many), None);
+        let many = std::iter::repeat_n(&*long, 100_000);
+        assert_eq!(nearest("web2", many), None);
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub enum Input {
         wish: Wish,
         ticket: Option<u64>,
     },
-    /// Somebody wants to know at once: these series are probed now, whatever is due.
+    /// Somebody wants to know at once: these series, each named once, are probed now, whatever is due.
     Check { series: Vec<Arc<str>> },
     /// Beats were lost on our side at some time from the first moment to now: silence in that time proves nothing.
     Deaf { from: Wall },

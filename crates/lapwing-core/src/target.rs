@@ -231,7 +231,7 @@ impl Target {
             return Err(TargetError::new(
                 "a target URL may not hold a user name or password: it is shown and stored",
             )
-            .hint("give them as the option `auth`, for example auth = { file = \"path\" }"));
+            .hint("give them as the option `auth`, for example auth = \"${PAGE_AUTH}\""));
         }
         let host = Host::parse(url.host_str().unwrap_or_default())?;
         let mut path = url.path().to_owned();
@@ -600,7 +600,11 @@ mod tests {
             ("example.com", "no scheme", "icmp://example.com"),
             ("example.com:80", "no scheme", "tcp://example.com:80"),
             ("tcp://2001:db8::1:80", "host:port", "brackets"),
-            ("https://user:pw@host/", "user name or password", "auth"),
+            (
+                "https://user:pw@host/",
+                "user name or password",
+                "auth = \"${PAGE_AUTH}\"",
+            ),
             ("tcp:host:80", "lacks the //", "tcp://host:80"),
             ("tcp://ho st:80", "space", ""),
             ("tcp://:80", "host is missing", ""),

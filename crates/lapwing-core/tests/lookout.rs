@@ -98,6 +98,17 @@ fn next_probe(lookout: &mut Lookout, from: u64) -> (u64, RunId) {
     panic!("no probe within a minute");
 }
 
+/// Two checks later a series is on its grid.
+fn probe_on_grid(lookout: &mut Lookout) -> (u64, RunId) {
+    let mut from = 0;
+    for _ in 0..2 {
+        let (begun, run) = next_probe(lookout, from);
+        answer(lookout, run, true, begun, begun + 10);
+        from = begun + 11;
+    }
+    next_probe(lookout, from)
+}
+
 fn every(interval: Duration) -> Policy {
     Policy {
         interval,
@@ -110,20 +121,7 @@ fn every(interval: Duration) -> Policy {
 #[test]
 fn a_check_that_needs_the_whole_interval_does_not_cost_the_next_one() {
     let mut lookout = lookout(vec![series("a", every(Duration::from_secs(1)))]);
-    // Two checks later it is on its grid.
-    let mut from = 0;
-    for _ in 0..2 {
-        let (begun, run) = next_probe(&mut lookout, from);
-        lookout.handle(
-            Input::Observed {
-                run,
-                observation: seen(at(begun), true),
-            },
-            at(begun + 10),
-        );
-        from = begun + 11;
-    }
-    let (begun, run) = next_probe(&mut lookout, from);
+    let (begun, run) = probe_on_grid(&mut lookout);
     // The next slot comes while it runs, and it ends 3 ms later.
     lookout.handle(Input::Tick, at(begun + 1000));
     assert_eq!(probes(&mut lookout), []);
@@ -250,20 +248,11 @@ fn answer(lookout: &mut Lookout, run: RunId, up: bool, begun: u64, now: u64) {
 #[test]
 fn a_check_that_is_asked_for_comes_at_once_and_moves_no_slot() {
     let mut lookout = lookout(vec![series("a", every(Duration::from_secs(10)))]);
-    // Two checks later it is on its grid.
-    let mut from = 0;
-    for _ in 0..2 {
-        let (begun, run) = next_probe(&mut lookout, from);
-        answer(&mut lookout, run, true, begun, begun + 10);
-        from = begun + 11;
-    }
-    let (begun, run) = next_probe(&mut lookout, from);
-    // One that runs is answer enough.
-    assert_eq!(check(&mut lookout, &["a"], begun + 5), []);
+    let (begun, run) = probe_on_grid(&mut lookout);
     answer(&mut lookout, run, true, begun, begun + 10);
     for n in 1..=5 {
         let asked = begun + n * 1_000;
-        let [run] = check(&mut lookout, &["a", "a", "gone"], asked)[..] else {
+        let [run] = check(&mut lookout, &["a", "gone"], asked)[..] else {
             panic!("not one probe")
         };
         answer(&mut lookout, run, true, asked, asked + 10);
@@ -272,6 +261,53 @@ fn a_check_that_is_asked_for_comes_at_once_and_moves_no_slot() {
     }
     assert_eq!(next_probe(&mut lookout, begun + 5_100).0, begun + 10_000);
     assert_eq!(lookout.snapshot().series[0].skipped, 0);
+}
+
+#[test]
+fn what_began_before_the_question_is_no_answer() {
+    let mut lookout = lookout(vec![series("a", every(Duration::from_secs(10)))]);
+    let (begun, run) = probe_on_grid(&mut lookout);
+    // However often it is asked: one more begins, and only when the one under way has ended.
+    assert_eq!(check(&mut lookout, &["a"], begun + 5), []);
+    assert_eq!(check(&mut lookout, &["a"], begun + 900), []);
+    answer(&mut lookout, run, false, begun, begun + 1_000);
+    let [run] = probes(&mut lookout)[..] else {
+        panic!("not one probe")
+    };
+    answer(&mut lookout, run, true, begun + 1_000, begun + 1_010);
+    assert_eq!(probes(&mut lookout), []);
+    // One that serves a slot as well is not followed by another.
+    let (begun, run) = next_probe(&mut lookout, begun + 1_011);
+    assert_eq!(check(&mut lookout, &["a"], begun + 5), []);
+    lookout.handle(Input::Tick, at(begun + 10_000));
+    answer(&mut lookout, run, true, begun, begun + 10_050);
+    let [run] = probes(&mut lookout)[..] else {
+        panic!("not one probe")
+    };
+    answer(&mut lookout, run, true, begun + 10_050, begun + 10_060);
+    assert_eq!(probes(&mut lookout), []);
+    assert_eq!(lookout.snapshot().series[0].skipped, 0);
+}
+
+#[test]
+fn probes_that_may_overlap_begin_at_once_when_asked_for_and_are_bounded() {
+    let one = series("a", every(Duration::from_secs(10)));
+    let overlapping = Series {
+        overlaps: true,
+        ..(*one).clone()
+    };
+    let mut lookout = lookout(vec![Arc::new(overlapping)]);
+    let (begun, first) = next_probe(&mut lookout, 0);
+    let asked: Vec<RunId> = (1..=70)
+        .flat_map(|n| check(&mut lookout, &["a"], begun + n))
+        .collect();
+    assert_eq!(asked.len(), 63);
+    answer(&mut lookout, first, true, begun, begun + 100);
+    assert_eq!(probes(&mut lookout).len(), 1);
+    for run in asked {
+        answer(&mut lookout, run, true, begun + 70, begun + 101);
+    }
+    assert_eq!(probes(&mut lookout), []);
 }
 
 #[test]
@@ -317,7 +353,8 @@ fn nobody_checks_what_is_paused_or_reports_in_by_itself_or_after_the_end() {
     let probed = || series("a", every(Duration::from_secs(60)));
     let mut lookout = lookout(vec![probed(), series("home", beats)]);
     assert_eq!(check(&mut lookout, &["a", "home"], 0).len(), 1);
-    // What was under way is dropped by the pause, and nothing begins in it.
+    assert_eq!(check(&mut lookout, &["a"], 0), []);
+    // What was under way is dropped by the pause, with what was wanted, and nothing begins in it.
     let pause = Wish::Pause(Mute {
         by: "anna".to_owned(),
         reason: String::new(),
@@ -335,6 +372,7 @@ fn nobody_checks_what_is_paused_or_reports_in_by_itself_or_after_the_end() {
     let again = check(&mut lookout, &["a"], 4);
     assert_eq!(again.len(), 1);
     answer(&mut lookout, again[0], true, 4, 5);
+    assert_eq!(probes(&mut lookout), []);
     lookout.handle(Input::Stop, at(6));
     lookout.effects().for_each(drop);
     assert_eq!(check(&mut lookout, &["a"], 7), []);

@@ -2,12 +2,14 @@
 //! wrong with it, and never shows what is in it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::Read,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use nix::fcntl::OFlag;
 use rustls::{
     InconsistentKeys, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -122,10 +124,19 @@ pub(crate) fn mismatch(cert: &Path, key: &Path, error: &rustls::Error) -> TlsCon
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsConfigError> {
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|opened| opened.take(FILE_MAX + 1).read_to_end(&mut bytes));
     let wrong = |what: String| TlsConfigError::new(format!("{}: {what}", file.display()));
-    match read {
+    // Without waiting: a pipe that nobody writes to must not hold us up.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(file);
+    let opened = opened.and_then(|opened| Ok((opened.metadata()?, opened)));
+    let (meta, opened) = opened.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if !meta.is_file() {
+        return Err(wrong("it is not a file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    match opened.take(FILE_MAX + 1).read_to_end(&mut bytes) {
         Ok(len) if len as u64 > FILE_MAX => Err(wrong("larger than any certificate file".to_owned())),
         Ok(_) => Ok(bytes),
         Err(error) => Err(wrong(format!("cannot be read: {error}"))),

@@ -180,6 +180,13 @@ pub fn outages(ledger: &dyn Ledger, series: &str) -> Result<Vec<Outage>, BookErr
     Ok(outages)
 }
 
+/// The newest outages of one series, newest first, at most `limit`.
+pub fn newest_outages(ledger: &dyn Ledger, series: &str, limit: usize) -> Result<Vec<Outage>, BookError> {
+    let newest = ledger.last(&space::outages_of(series), limit)?;
+    let read = |entry| Ok(record::read::<OutageRecord>(entry)?.into());
+    newest.iter().map(read).collect()
+}
+
 /// The outages of all series in one pass, by series and begin: also of series that are watched no more.
 pub fn all_outages(ledger: &dyn Ledger) -> Result<Vec<(String, Outage)>, BookError> {
     let mut outages = Vec::new();

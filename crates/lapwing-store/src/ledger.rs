@@ -123,6 +123,12 @@ pub trait Ledger: Send + Sync {
         self.range(prefix, &prefix.after_prefix(), usize::MAX)
     }
 
+    /// The last entries whose keys start with `prefix`, last first, at most `limit`.
+    fn last(&self, prefix: &Key, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        let (entries, _) = self.prefix(prefix)?;
+        Ok(entries.into_iter().rev().take(limit).collect())
+    }
+
     fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError>;
 
     /// What changed after revision `since`, oldest first; [`LedgerError::Compacted`] when some of it is gone.

@@ -28,6 +28,9 @@ use crate::{
     steering::{Peer, Refusal, Why, stream},
 };
 
+/// Longest name in a request, in bytes.
+const MAX_NAME: usize = 1 << 10;
+
 type Faces = State<Arc<dyn Source>>;
 type Name = Result<Path<String>, PathRejection>;
 pub(crate) type Asked = Result<Query<Words>, QueryRejection>;
@@ -79,7 +82,11 @@ async fn names(State(source): Faces, asked: Asked) -> Told<NamesShape> {
 async fn add(State(source): Faces, who: Who, asked: Asked, body: Body<AddShape>) -> Told<EditedShape> {
     read(asked, queries::nothing)?;
     let example = r#"{"monitor":{"name":"web","target":"https://example.org"}}"#;
-    source.add(sent(body, example)?, uid(who)).await.map(Json)
+    let order = sent(body, example)?;
+    if let Some(lapwing_api::Json::String(name)) = order.monitor.get("name") {
+        short([name])?;
+    }
+    source.add(order, uid(who)).await.map(Json)
 }
 
 async fn edit(
@@ -102,6 +109,7 @@ async fn remove(State(source): Faces, who: Who, name: Name, asked: Asked) -> Tol
 async fn check(State(source): Faces, asked: Asked, body: Body<CheckOrder>) -> Result<Response, Refusal> {
     read(asked, queries::nothing)?;
     let order = sent(body, r#"{"names":["web"]}"#)?;
+    short(&order.names)?;
     source.check(order.names).await.map(stream)
 }
 
@@ -142,6 +150,7 @@ async fn nameless() -> Refusal {
 /// The query of a request.
 pub(crate) fn read<Q>(asked: Asked, read: fn(Words) -> Result<Q, ErrorShape>) -> Result<Q, Refusal> {
     let Query(words) = asked.map_err(|bad| Refusal::new(Why::Bad, bad.body_text()))?;
+    short(words.iter().map(|(_, word)| word))?;
     Ok(read(words)?)
 }
 
@@ -150,7 +159,17 @@ fn named(name: Name) -> Result<String, Refusal> {
         Refusal::new(Why::Bad, "the name in the path is no UTF-8")
             .hint("write every byte that is no letter or digit as % and two hexadecimal digits")
     })?;
+    short([&name])?;
     Ok(name)
+}
+
+/// Refuses words that nothing can be called.
+pub(crate) fn short<'a>(words: impl IntoIterator<Item = &'a String>) -> Result<(), Refusal> {
+    if words.into_iter().all(|word| word.len() <= MAX_NAME) {
+        return Ok(());
+    }
+    let text = format!("a name of more than {MAX_NAME} bytes is given");
+    Err(Refusal::new(Why::Bad, text).hint("`lapwing status --all` lists the names"))
 }
 
 /// The body of a request, which is like `example`.

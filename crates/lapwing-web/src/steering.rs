@@ -20,7 +20,7 @@ use tokio::net::UnixListener;
 
 use crate::{
     Source,
-    monitors::{Asked, read, sent},
+    monitors::{Asked, read, sent, short},
     plain,
 };
 
@@ -137,7 +137,9 @@ async fn wish(
 ) -> Result<Json<DoneShape>, Refusal> {
     let uid = peer.and_then(|Extension(ConnectInfo(peer))| peer.uid());
     let example = r#"{"wish":"pause","names":["web"],"until":"2026-11-20T18:00:00Z"}"#;
-    source.wish(sent(wish, example)?, uid).await.map(Json)
+    let wish = sent(wish, example)?;
+    short(&wish.names)?;
+    source.wish(wish, uid).await.map(Json)
 }
 
 async fn reload(State(source): State<Arc<dyn Source>>) -> Result<Json<ReloadShape>, Refusal> {

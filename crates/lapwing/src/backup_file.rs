@@ -144,7 +144,10 @@ struct Aside(PathBuf);
 impl Aside {
     fn make(beside: &Path) -> anyhow::Result<Self> {
         let name = beside.file_name().unwrap_or_default().to_string_lossy();
-        let path = beside.with_file_name(format!(".{name}.{}", std::process::id()));
+        // Several may be at it at once, and one that was killed may have left its own.
+        let mut own = [0; 8];
+        getrandom::fill(&mut own).context("the system gives no randomness")?;
+        let path = beside.with_file_name(format!(".{name}.{:016x}", u64::from_le_bytes(own)));
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -44,7 +44,7 @@ use clap::{
     builder::styling::{AnsiColor, Style, Styles},
     error::{ContextKind, ContextValue},
 };
-use lapwing_core::kind::nearest;
+use lapwing_core::{kind::nearest, observation::clean};
 
 use crate::{config::Environment, out};
 
@@ -63,7 +63,7 @@ pub mod exit {
 /// Watches networks and services: knows when one is down, since when, how sure that is and why, and tells you once.
 #[derive(Debug, Parser)]
 #[command(
-    name = "lapwing", version, max_term_width = 110, after_help = MAP, disable_help_subcommand = true, styles = STYLES
+    name = "lapwing", bin_name = "lapwing", version, max_term_width = 110, after_help = MAP, disable_help_subcommand = true, styles = STYLES
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -222,17 +222,12 @@ pub fn main() -> ExitCode {
     let mut command = command();
     let matches = command.try_get_matches_from_mut(watch::spelled(std::env::args_os()));
     let parsed = matches.and_then(|found| Cli::from_arg_matches(&found).map_err(|e| e.format(&mut command)));
-    let cli = match parsed.map_err(nearest_alone) {
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::FINE
-            };
-            // Help that cannot be printed has no reader.
-            drop(error.print());
-            return code.into();
+            let words = std::env::args_os().skip(1);
+            let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+            return misread(error, &words).into();
         }
     };
     match dispatch(cli.command) {
@@ -255,16 +250,59 @@ pub fn command() -> clap::Command {
     help::flowing(Cli::command())
 }
 
-/// Of several commands that are alike, the nearest.
-fn nearest_alone(mut error: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
-        && let Some(ContextValue::Strings(alike)) = error.get(ContextKind::SuggestedSubcommand)
-        && let Some(near) = nearest(word, alike.iter().map(String::as_str))
-    {
-        let near = ContextValue::Strings(vec![near.to_owned()]);
-        error.insert(ContextKind::SuggestedSubcommand, near);
+/// Says what is wrong with a command line of these words, or shows the help that they ask for; gives the exit code.
+pub fn misread(mut error: clap::Error, words: &[String]) -> u8 {
+    if !error.use_stderr() {
+        // Help that cannot be printed has no reader.
+        drop(error.print());
+        return exit::FINE;
     }
-    error
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+        let is_first = words.first() == Some(word);
+        if is_first && command().find_subcommand(word).is_some() {
+            out::complain(&format!(
+                "lapwing: \"{word}\" is no command of the console: run `lapwing {word}` in a shell\n"
+            ));
+            return exit::USAGE;
+        }
+        let meant = meant(&error, word, is_first);
+        if !meant.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(meant));
+        }
+    }
+    if words.iter().any(|word| clean(word, usize::MAX) != *word) {
+        // With colours these would stand in it as they are.
+        out::complain(&error.render().to_string());
+    } else {
+        drop(error.print());
+    }
+    exit::USAGE
+}
+
+/// What other programs call a command, and what it is called here.
+const HABITS: [(&str, &[&str]); 9] = [
+    ("stop", &["pause", "remove"]),
+    ("start", &["resume"]),
+    ("delete", &["remove"]),
+    ("rm", &["remove"]),
+    ("logs", &["events"]),
+    ("log", &["events"]),
+    ("tail", &["events"]),
+    ("ls", &["list"]),
+    ("stats", &["report"]),
+];
+
+/// What may have been meant by a command that there is not: by habit, or the nearest.
+fn meant(error: &clap::Error, word: &str, is_first: bool) -> Vec<String> {
+    let habit = HABITS.iter().find(|(habit, _)| is_first && *habit == word);
+    if let Some((_, here)) = habit {
+        return here.iter().map(ToString::to_string).collect();
+    }
+    let Some(ContextValue::Strings(alike)) = error.get(ContextKind::SuggestedSubcommand) else {
+        return Vec::new();
+    };
+    let near = nearest(word, alike.iter().map(String::as_str));
+    near.map(ToOwned::to_owned).into_iter().collect()
 }
 
 /// A whole number of a range, or one sentence about it.

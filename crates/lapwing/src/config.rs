@@ -21,6 +21,7 @@ mod schema;
 mod secrets;
 mod senders;
 mod show;
+mod stored;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ mod value;
 mod vocabulary;
 mod zones;
 
-pub use added::{LeftOut, Origins, Unwatched};
+pub use added::{LeftOut, Origins, Unwatched, added_by};
 pub use command_line::{Check, checks, kinds};
 pub use credentials::{is_credential, secret_files};
 pub use diagnostic::Report;
@@ -50,7 +51,10 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use lapwing_core::{kind::Options, monitor::Plan};
+use lapwing_core::{
+    kind::Options,
+    monitor::{Adoption, Plan},
+};
 use lapwing_link::{
     echo::{EchoSettings, Plain},
     heartbeat::Roster,
@@ -61,7 +65,7 @@ use lapwing_store::added::Added;
 use lapwing_wire::heartbeat::SensorId;
 
 use self::{
-    added::Files,
+    added::{Files, Parts},
     diagnostic::{At, Place, Source},
     file::{FilePlan, Tables},
     monitor::Given,
@@ -89,10 +93,10 @@ pub struct Loaded {
     pub fingerprint: u64,
     /// Notifiers that write to files, and the paths.
     pub alert_files: Vec<(String, String)>,
-    /// Monitors that were added while the daemon runs: all of them, and those that are not watched.
+    /// All monitors that were added while the daemon runs.
     pub added: Vec<Arc<Added>>,
-    pub left_out: Vec<LeftOut>,
     pub origins: Arc<Origins>,
+    parts: Arc<Parts>,
     files: Arc<Files>,
 }
 
@@ -196,19 +200,7 @@ fn read<T>(
     let zone = zone(&file.defaults, &system);
     let (notifiers, policies) = notify::build(&mut reading, &file.notifiers);
     let mut planner = Planner::new(&file.defaults, &system, &file.notifier_names);
-    let (mut planned, mut adopt) = (Vec::new(), None);
-    // What a broken file seems to say would be told as errors that it does not have.
-    if !file.broken {
-        options::check_defaults(&mut reading, &file.defaults.options);
-        planned.extend(
-            file.monitors
-                .iter()
-                .map(|monitor| planner.add(&mut reading, monitor)),
-        );
-        ports(&mut reading, &file.tables);
-        planner.senders.check(&mut reading, &file.tables.heartbeat, 0);
-        adopt = planner.adoption(&mut reading, &file.tables.heartbeat, &system);
-    }
+    let (planned, adopt) = plan_all(&mut reading, &mut planner, &file, &system);
     let Planner {
         series,
         probers,
@@ -237,8 +229,8 @@ fn read<T>(
         source: path.to_owned(),
         fingerprint: fingerprint(sources.iter().map(|source| &**source).chain(&lists)),
         added: Vec::new(),
-        left_out: Vec::new(),
         origins: Arc::clone(&origins),
+        parts: Arc::new(Parts::default()),
         files: Arc::new(Files {
             plan: plan.clone(),
             probers: Arc::clone(&probers),
@@ -257,6 +249,26 @@ fn read<T>(
         heartbeat,
     };
     Ok((loaded, kept))
+}
+
+/// Plans every monitor, and how unknown senders are judged.
+fn plan_all(
+    reading: &mut Reading<'_>,
+    planner: &mut Planner<'_>,
+    file: &FilePlan,
+    system: &TimeZone,
+) -> (Vec<Planned>, Option<Adoption>) {
+    // What a broken file seems to say would be told as errors that it does not have.
+    if file.broken {
+        return (Vec::new(), None);
+    }
+    options::check_defaults(reading, &file.defaults.options);
+    let monitors = file.monitors.iter();
+    let planned = monitors.map(|monitor| planner.add(reading, monitor)).collect();
+    ports(reading, &file.tables);
+    planner.senders.check(reading, &file.tables.heartbeat, 0);
+    let adopt = planner.adoption(reading, &file.tables.heartbeat, system);
+    (planned, adopt)
 }
 
 /// The time zone where a monitor has none of its own.
@@ -282,6 +294,14 @@ pub fn store_path(path: &Path, env: &Environment) -> Result<PathBuf, Report> {
     let tables = file::read_store(&mut reading);
     reading.done()?;
     Ok(store(&tables, folder_of(path), env).path)
+}
+
+/// The data folder of a configuration that has mistakes, as far as it can be told in spite of them: where nothing is
+/// read of another one, that is the usual one.
+pub fn likely_store_path(path: &Path, env: &Environment) -> PathBuf {
+    let sources = sources(path).unwrap_or_default();
+    let tables = file::read_store(&mut Reading::new(env, &sources));
+    store(&tables, folder_of(path), env).path
 }
 
 /// The options of one notifier as they are given, secrets included. Reads nothing else of the configuration.

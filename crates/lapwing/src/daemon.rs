@@ -196,6 +196,9 @@ impl Daemon {
             raw: self.loaded.store.raw,
             readers: Arc::clone(&desk.readers),
             hub: Arc::clone(&desk.hub),
+            // Most places stay with the probes that are due.
+            checks: Arc::new(Semaphore::new(places() / 4)),
+            trials: Arc::new(Semaphore::new(faces::TRIALS)),
             net: self.net.clone(),
             told: Arc::clone(&desk.told),
             views: Views::new(desk.queue.clone(), Arc::clone(&self.clock) as _),
@@ -303,18 +306,32 @@ impl Daemon {
         listeners: &mut Listeners,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Option<RestoreOrder> {
+        let Signals { hangup, ending } = signals;
         loop {
-            tokio::select! {
-                _ = signals.terminate.recv() => { info!("SIGTERM: stopping"); return None }
-                _ = signals.interrupt.recv() => { info!("SIGINT: stopping"); return None }
-                _ = signals.hangup.recv() => drop(self.reload(desk, listeners).await),
-                Some(order) = orders.recv() => match order {
-                    Order::Restore(order) => return Some(order),
-                    // Whoever asked may be gone; the log tells it too.
-                    Order::Reload(reply) => drop(reply.send(self.reload(desk, listeners).await)),
-                    Order::Edit(edit, reply) => drop(reply.send(self.edit(*edit, desk, listeners).await)),
-                },
+            let order = tokio::select! {
+                () = ending.told() => return None,
+                _ = hangup.recv() => None,
+                Some(order) = orders.recv() => Some(order),
+            };
+            if let Some(Order::Restore(order)) = order {
+                return Some(order);
             }
+            // What it reads may lie on a disk that never answers.
+            tokio::select! {
+                () = ending.told() => return None,
+                () = self.carry_out(order, desk, listeners) => {}
+            }
+        }
+    }
+
+    /// Carries out an order, None for SIGHUP. Whoever asked may be gone; the log tells it too.
+    async fn carry_out(&mut self, order: Option<Order>, desk: &Desk, listeners: &mut Listeners) {
+        match order {
+            None => drop(self.reload(desk, listeners).await),
+            Some(Order::Reload(reply)) => drop(reply.send(self.reload(desk, listeners).await)),
+            Some(Order::Edit(edit, reply)) => drop(reply.send(self.edit(*edit, desk, listeners).await)),
+            // Another life begins with it.
+            Some(Order::Restore(_)) => {}
         }
     }
 }
@@ -322,6 +339,11 @@ impl Daemon {
 /// The signals that the daemon obeys, listened to from first to last.
 struct Signals {
     hangup: Signal,
+    ending: Ending,
+}
+
+/// The signals that say that it is time to stop.
+struct Ending {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -330,9 +352,21 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            ending: Ending {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
         })
+    }
+}
+
+impl Ending {
+    /// Comes back when it is time to stop.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!("SIGTERM: stopping"),
+            _ = self.interrupt.recv() => info!("SIGINT: stopping"),
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 
 pub mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use lapwing_api::{
@@ -46,114 +49,158 @@ pub enum Wanted {
     Remove(String),
 }
 
-/// What has become of it: the configuration that is to run now, None where nothing has changed.
+/// What has become of it, and the configuration that is to run now: None where it is the same.
 pub struct Edited {
     pub loaded: Option<Loaded>,
-    pub shape: EditedShape,
+    pub answer: Result<EditedShape, Refusal>,
+}
+
+impl From<Refusal> for Edited {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            loaded: None,
+            answer: Err(refusal),
+        }
+    }
+}
+
+/// What an edit is tried beside, and where it is stored.
+struct Desk<'d> {
+    loaded: &'d Loaded,
+    env: &'d Environment,
+    ledger: &'d dyn Ledger,
 }
 
 /// Tries an edit beside what is loaded, and stores it. Blocks.
-pub fn carry_out(
-    loaded: &Loaded,
-    env: &Environment,
-    ledger: &dyn Ledger,
-    edit: Edit,
-    now: Wall,
-) -> Result<Edited, Refusal> {
-    match edit.wanted {
-        Wanted::Add(keys) => add(loaded, env, ledger, (&keys, edit.by), now),
-        Wanted::Change { name, set } => change(loaded, env, ledger, &name, set),
-        Wanted::Remove(name) => remove(loaded, env, ledger, &name),
+pub fn carry_out(loaded: &Loaded, env: &Environment, ledger: &dyn Ledger, edit: Edit, now: Wall) -> Edited {
+    let desk = Desk { loaded, env, ledger };
+    let done = match edit.wanted {
+        Wanted::Add(keys) => desk.add(&keys, edit.by, now),
+        Wanted::Change { name, set } => desk.change(&name, set),
+        Wanted::Remove(name) => desk.remove(&name),
+    };
+    done.unwrap_or_else(Edited::from)
+}
+
+impl Desk<'_> {
+    fn add(&self, keys: &Keys, by: String, now: Wall) -> Result<Edited, Refusal> {
+        let Some(name) = keys.get("name").and_then(|name| name.as_str()) else {
+            return Err(
+                Refusal::new(Why::Bad, "this monitor has no name").hint("for example \"name\": \"web\"")
+            );
+        };
+        free(self.loaded, name)?;
+        let draft = Added {
+            name: name.to_owned(),
+            text: written(keys)?,
+            by,
+            at: now,
+            created: Revision(u64::MAX),
+            modified: Revision::default(),
+        };
+        let next = tried(self.loaded, self.env, draft.clone())?;
+        let stored = added::add(self.ledger, name, &draft.text, &draft.by, now);
+        Ok(match stored {
+            Ok(stored) => done("added", next.settled(stored), name),
+            Err(error) => self.unstored("added", name, Some(&draft.text), &error),
+        })
+    }
+
+    fn change(&self, name: &str, set: Keys) -> Result<Edited, Refusal> {
+        if let Some((file, line)) = self.loaded.origins.filed(name) {
+            return Err(filed(name, file, line));
+        }
+        let old = known(self.loaded, name)?;
+        if set.get("name").is_some_and(|new| new != name) {
+            let text = format!(
+                "\"{}\" keeps its name: all that is known of it is kept under it",
+                shown(name)
+            );
+            return Err(
+                Refusal::new(Why::Bad, text).hint("add it under the new name, and remove the old one")
+            );
+        }
+        let mut keys = text::keys(&old.text).map_err(|why| Refusal::new(Why::Unable, why))?;
+        text::merge(&mut keys, set);
+        let draft = Added {
+            text: written(&keys)?,
+            ..Added::clone(&old)
+        };
+        if draft.text == old.text {
+            let text = format!("nothing to do: {} is like that", shown(name));
+            return Ok(Edited {
+                loaded: None,
+                answer: Ok(shape(name, text, series(self.loaded, name).count())),
+            });
+        }
+        let next = tried(self.loaded, self.env, draft.clone())?;
+        Ok(match added::change(self.ledger, &old, &draft.text) {
+            Ok(stored) => done("changed", next.settled(stored), name),
+            Err(error) => self.unstored("changed", name, Some(&draft.text), &error),
+        })
+    }
+
+    fn remove(&self, name: &str) -> Result<Edited, Refusal> {
+        let old = match (known(self.loaded, name), self.loaded.origins.filed(name)) {
+            (Ok(old), _) => old,
+            (Err(_), Some((file, line))) => return Err(filed(name, file, line)),
+            (Err(unknown), None) => return Err(unknown),
+        };
+        Ok(match added::remove(self.ledger, &old) {
+            Ok(()) => {
+                let others = self.loaded.added.iter().filter(|one| one.name != name);
+                removed(self.loaded.with(others.cloned().collect(), self.env), name)
+            }
+            Err(error) => self.unstored("removed", name, None, &error),
+        })
+    }
+
+    /// What has become of a commit that was not confirmed. Where it may have come to the disk, or somebody else was
+    /// there first, what is stored now counts, and is watched. `text` is what was to be stored, None for nothing.
+    fn unstored(&self, verb: &str, name: &str, text: Option<&str>, error: &LedgerError) -> Edited {
+        let is_unknown = matches!(error, LedgerError::Unknown(_));
+        if !is_unknown && !matches!(error, LedgerError::Guard { .. }) {
+            return refused(name, error).into();
+        }
+        let Ok(all) = added::all(self.ledger) else {
+            let text = format!(
+                "it is not known whether \"{}\" was {verb}: the disk fails",
+                shown(name)
+            );
+            return Refusal::new(Why::Unable, text)
+                .hint("`lapwing config export` says what is stored")
+                .into();
+        };
+        let stored = all
+            .iter()
+            .find(|one| one.name == name)
+            .map(|one| one.text.as_str());
+        let is_done = is_unknown && stored == text;
+        let all: Vec<_> = all.into_iter().map(Arc::new).collect();
+        let next = (all != self.loaded.added).then(|| self.loaded.with(all, self.env));
+        match next {
+            Some(next) if is_done && text.is_none() => removed(next, name),
+            Some(next) if is_done => done(verb, next, name),
+            next => Edited {
+                loaded: next,
+                answer: Err(refused(name, error)),
+            },
+        }
     }
 }
 
-fn add(
-    loaded: &Loaded,
-    env: &Environment,
-    ledger: &dyn Ledger,
-    (keys, by): (&Keys, String),
-    now: Wall,
-) -> Result<Edited, Refusal> {
-    let Some(name) = keys.get("name").and_then(|name| name.as_str()) else {
-        return Err(Refusal::new(Why::Bad, "this monitor has no name").hint("for example \"name\": \"web\""));
-    };
-    free(loaded, name)?;
-    let draft = Added {
-        name: name.to_owned(),
-        text: written(keys)?,
-        by,
-        at: now,
-        created: Revision(u64::MAX),
-        modified: Revision::default(),
-    };
-    let next = tried(loaded, env, draft.clone())?;
-    let stored = match added::add(ledger, name, &draft.text, &draft.by, now) {
-        Err(LedgerError::Unknown(_)) => reread(ledger, name, &draft.text)?,
-        stored => stored.map_err(|error| unstored(name, &error))?,
-    };
-    Ok(done("added", next.settled(stored), name))
-}
-
-fn change(
-    loaded: &Loaded,
-    env: &Environment,
-    ledger: &dyn Ledger,
-    name: &str,
-    set: Keys,
-) -> Result<Edited, Refusal> {
-    if let Some((file, line)) = loaded.origins.filed(name) {
-        return Err(filed(name, file, line));
-    }
-    let old = known(loaded, name)?;
-    if set.get("name").is_some_and(|new| new != name) {
-        let text = format!(
-            "\"{}\" keeps its name: all that is known of it is kept under it",
-            shown(name)
-        );
-        return Err(Refusal::new(Why::Bad, text).hint("add it under the new name, and remove the old one"));
-    }
-    let mut keys = text::keys(&old.text).map_err(|why| Refusal::new(Why::Unable, why))?;
-    text::merge(&mut keys, set);
-    let draft = Added {
-        text: written(&keys)?,
-        ..Added::clone(&old)
-    };
-    if draft.text == old.text {
-        let mut same = done("", loaded.clone(), name);
-        same.loaded = None;
-        same.shape.text = format!("nothing to do: {} is like that", shown(name));
-        return Ok(same);
-    }
-    let next = tried(loaded, env, draft.clone())?;
-    let stored = match added::change(ledger, &old, &draft.text) {
-        Err(LedgerError::Unknown(_)) => reread(ledger, name, &draft.text)?,
-        stored => stored.map_err(|error| unstored(name, &error))?,
-    };
-    Ok(done("changed", next.settled(stored), name))
-}
-
-fn remove(loaded: &Loaded, env: &Environment, ledger: &dyn Ledger, name: &str) -> Result<Edited, Refusal> {
-    let old = match (known(loaded, name), loaded.origins.filed(name)) {
-        (Ok(old), _) => old,
-        (Err(_), Some((file, line))) => return Err(filed(name, file, line)),
-        (Err(unknown), None) => return Err(unknown),
-    };
-    match added::remove(ledger, &old) {
-        Err(LedgerError::Unknown(_)) if gone(ledger, name) => {}
-        removed => removed.map_err(|error| unstored(name, &error))?,
-    }
-    let others = loaded.added.iter().filter(|one| one.name != name);
-    let next = loaded.with(others.cloned().collect(), env);
+/// The configuration without a monitor that was added.
+fn removed(next: Loaded, name: &str) -> Edited {
     let series = series(&next, name).count();
     let text = if series == 0 {
         format!("removed {}", shown(name))
     } else {
         format!("removed {}; the one in the files goes on", shown(name))
     };
-    Ok(Edited {
+    Edited {
         loaded: Some(next),
-        shape: shape(name, text, series),
-    })
+        answer: Ok(shape(name, text, series)),
+    }
 }
 
 /// The configuration with this monitor in the place of the one of its name, last of all: what it does not go together
@@ -162,7 +209,7 @@ fn tried(loaded: &Loaded, env: &Environment, draft: Added) -> Result<Loaded, Ref
     let name = draft.name.clone();
     let others = loaded.added.iter().filter(|one| one.name != name).cloned();
     let next = loaded.with(others.chain([Arc::new(draft)]).collect(), env);
-    match next.left_out.iter().find(|out| out.name == name) {
+    match next.origins.left_out().iter().find(|out| out.added.name == name) {
         None => Ok(next),
         Some(LeftOut {
             why: Unwatched::Unfit(report),
@@ -223,27 +270,17 @@ fn filed(name: &str, file: &str, line: usize) -> Refusal {
     Refusal::new(Why::Conflict, text).hint("edit it there, then `lapwing reload`")
 }
 
-fn unstored(name: &str, error: &LedgerError) -> Refusal {
-    if let LedgerError::Guard { .. } = error {
-        let text = format!("somebody else has changed \"{}\" meanwhile", shown(name));
-        return Refusal::new(Why::Conflict, text).hint("look at it, and ask again");
-    }
-    let text = format!("\"{}\" cannot be stored: {}", shown(name), full(error));
+/// Why nothing was stored.
+fn refused(name: &str, error: &LedgerError) -> Refusal {
+    let text = match error {
+        LedgerError::Guard { .. } => {
+            let text = format!("somebody else has changed \"{}\" meanwhile", shown(name));
+            return Refusal::new(Why::Conflict, text).hint("look at it, and ask again");
+        }
+        LedgerError::Unknown(_) => format!("\"{}\" cannot be stored: the disk fails", shown(name)),
+        error => format!("\"{}\" cannot be stored: {}", shown(name), full(error)),
+    };
     Refusal::new(Why::Unable, text).hint("nothing was changed")
-}
-
-/// Nobody knows whether a commit came to the disk: what is there now counts.
-fn reread(ledger: &dyn Ledger, name: &str, text: &str) -> Result<Added, Refusal> {
-    let all = added::all(ledger).unwrap_or_default();
-    let found = all.into_iter().find(|one| one.name == name && one.text == text);
-    found.ok_or_else(|| {
-        let text = format!("\"{}\" cannot be stored: the disk fails", shown(name));
-        Refusal::new(Why::Unable, text).hint("nothing was changed")
-    })
-}
-
-fn gone(ledger: &dyn Ledger, name: &str) -> bool {
-    added::all(ledger).is_ok_and(|all| all.iter().all(|one| one.name != name))
 }
 
 fn done(verb: &str, loaded: Loaded, name: &str) -> Edited {
@@ -255,7 +292,7 @@ fn done(verb: &str, loaded: Loaded, name: &str) -> Edited {
     let text = format!("{verb} {}: {count} series{how}", shown(name));
     Edited {
         loaded: Some(loaded),
-        shape: shape(name, text, count),
+        answer: Ok(shape(name, text, count)),
     }
 }
 

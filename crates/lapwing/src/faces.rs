@@ -56,6 +56,9 @@ use crate::{
 /// Questions about the past that are answered at once; more wait.
 pub const READERS: u32 = 4;
 
+/// Notifiers that are tested at once.
+pub const TRIALS: usize = 2;
+
 /// The engine and its meters, and who takes orders.
 pub struct Faces {
     pub engine: mpsc::Sender<Message>,
@@ -77,6 +80,10 @@ pub struct Faces {
     pub readers: Arc<Semaphore>,
     pub views: Views,
     pub hub: Arc<Hub>,
+    /// Checks that are asked for and under way, of all who ask.
+    pub checks: Arc<Semaphore>,
+    /// Tests of notifiers under way.
+    pub trials: Arc<Semaphore>,
     pub net: Net,
     pub told: Arc<RwLock<Arc<Told>>>,
     pub planned: Arc<RwLock<Arc<Planned>>>,
@@ -191,7 +198,8 @@ impl Source for Faces {
     }
 
     fn names(&self, prefix: String, limit: usize) -> Answer<'_, Result<NamesShape, Refusal>> {
-        Box::pin(self.show(move |view| Ok(lists::names(view, &prefix, limit))))
+        let planned = self.planned();
+        Box::pin(self.show(move |view| Ok(lists::names(view, &planned, &prefix, limit))))
     }
 
     fn add(&self, order: AddShape, uid: Option<u32>) -> Answer<'_, Result<EditedShape, Refusal>> {

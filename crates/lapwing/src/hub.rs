@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use lapwing_core::{monitor::Series, observation::Observation};
+use lapwing_core::{monitor::Series, observation::Observation, time::Wall};
 use lapwing_web::stream::NoPlace;
 use tokio::sync::mpsc;
 
-/// Results that wait for one follower.
+/// Results that wait for one follower of all that comes.
 const WAITING: usize = 16_384;
 const FOLLOWERS: usize = 64;
 
@@ -22,8 +22,8 @@ const FOLLOWERS: usize = 64;
 pub enum Interest {
     /// Of the monitors and series with these names; all when there is none.
     Names(HashSet<String>),
-    /// Of the series with these keys.
-    Keys(HashSet<Arc<str>>),
+    /// The first of each of the series with these keys, of probes that began at `since` or later.
+    First { keys: HashSet<Arc<str>>, since: Wall },
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Hub {
             return;
         }
         if let Some(places) = &mut *self.places() {
-            places.retain(|place| place.take(series, seen));
+            places.retain_mut(|place| place.take(series, seen));
             self.followers.store(places.len(), Ordering::Relaxed);
         }
     }
@@ -80,7 +80,12 @@ impl Hub {
         if places.len() >= FOLLOWERS {
             return Err(NoPlace::Full);
         }
-        let (sender, results) = mpsc::channel(self.waiting);
+        let waiting = match &interest {
+            Interest::Names(_) => self.waiting,
+            // Each has its place: whoever reads them is never too slow.
+            Interest::First { keys, .. } => keys.len().max(1),
+        };
+        let (sender, results) = mpsc::channel(waiting);
         let slow = Arc::<AtomicBool>::default();
         places.push(Place {
             results: sender,
@@ -104,25 +109,30 @@ impl Hub {
 
 impl Place {
     /// False when it no longer follows.
-    fn take(&self, series: &Arc<Series>, seen: &Arc<Observation>) -> bool {
-        if !self.interest.covers(series) {
+    fn take(&mut self, series: &Arc<Series>, seen: &Arc<Observation>) -> bool {
+        if !self.interest.takes(series, seen) {
             return true;
         }
         let sent = self.results.try_send((Arc::clone(series), Arc::clone(seen)));
         let full = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
         self.slow.fetch_or(full, Ordering::AcqRel);
-        sent.is_ok()
+        sent.is_ok() && !self.interest.is_over()
     }
 }
 
 impl Interest {
-    fn covers(&self, series: &Series) -> bool {
+    fn takes(&mut self, series: &Series, seen: &Observation) -> bool {
         match self {
             Self::Names(names) => {
                 names.is_empty() || names.contains(&series.monitor.name) || names.contains(&series.name)
             }
-            Self::Keys(keys) => keys.contains(&series.key),
+            Self::First { keys, since } => seen.at >= *since && keys.remove(&series.key),
         }
+    }
+
+    /// True when nothing more is wanted.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::First { keys, .. } if keys.is_empty())
     }
 }
 
@@ -139,7 +149,7 @@ impl Followed {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::time::Duration;
 
     use lapwing_core::{
@@ -150,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    fn series(monitor: &str, name: &str) -> Arc<Series> {
+    pub fn series(monitor: &str, name: &str) -> Arc<Series> {
         Arc::new(Series {
             key: name.into(),
             name: name.to_owned(),
@@ -169,8 +179,12 @@ mod tests {
     }
 
     fn seen() -> Arc<Observation> {
+        seen_at(1)
+    }
+
+    fn seen_at(at: i64) -> Arc<Observation> {
         Arc::new(Observation {
-            at: Wall(1),
+            at: Wall(at),
             took: Duration::ZERO,
             outcome: Outcome::Up,
             sample: Sample::default(),
@@ -196,7 +210,6 @@ mod tests {
             (Interest::Names(HashSet::new()), vec!["web/tcp", "db"]),
             (word("web"), vec!["web/tcp"]),
             (word("web/tcp"), vec!["web/tcp"]),
-            (Interest::Keys(HashSet::from(["db".into()])), vec!["db"]),
             (word("other"), vec![]),
         ];
         let asked = asked.map(|(interest, expected)| (follow(interest), expected));
@@ -208,6 +221,29 @@ mod tests {
             assert_eq!(names(followed).await, expected);
         }
         assert_eq!(hub.follow(word("web")).unwrap_err(), NoPlace::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_first_result_comes_once_however_many_there_are_and_never_from_before() {
+        let hub = Hub {
+            waiting: 2,
+            ..Hub::default()
+        };
+        let all: Vec<_> = (0..5).map(|n| series("m", &n.to_string())).collect();
+        let keys = all.iter().map(|one| Arc::clone(&one.key)).collect();
+        let since = Wall(7);
+        let mut followed = hub.follow(Interest::First { keys, since }).unwrap();
+        for at in [6, 7, 8] {
+            for one in &all {
+                hub.show(one, &seen_at(at));
+            }
+        }
+        for one in &all {
+            let (series, seen) = followed.next().await.unwrap();
+            assert_eq!((&series.name, seen.at), (&one.name, since));
+        }
+        assert!(followed.next().await.is_none() && !followed.was_slow());
+        assert_eq!(hub.followers.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

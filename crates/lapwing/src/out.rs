@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use lapwing_core::observation::clean;
 use lapwing_term::paint::Paint;
 use terminal_size::{Height, Width, terminal_size_of};
 
@@ -25,15 +26,46 @@ fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes to standard error.
+/// Writes words to standard error. What others have put into them cannot steer the terminal.
 pub fn complain(text: &str) {
+    draw_errors(&harmless(text));
+}
+
+/// Writes to standard error what steers the terminal: nothing in it may come from elsewhere.
+pub fn draw_errors(text: &str) {
     // There is nowhere left to say that this failed.
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
-/// Colours when standard output is a terminal and `NO_COLOR` (no-color.org) is not set.
+/// Without control and bidirectional characters, but for ends of lines, and for the colours of a report, which begins
+/// with one.
+fn harmless(text: &str) -> String {
+    let is_coloured = text.starts_with('\u{1b}');
+    let lines = text.split('\n').map(|line| {
+        let mut parts = line.split('\u{1b}');
+        let mut cleaned = clean(parts.next().unwrap_or_default(), usize::MAX);
+        for part in parts {
+            cleaned.push(if is_coloured && is_colour(part) {
+                '\u{1b}'
+            } else {
+                ' '
+            });
+            cleaned.push_str(&clean(part, usize::MAX));
+        }
+        cleaned
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a sequence that sets a colour (ECMA-48, SGR) goes on like this: `[31;1m`.
+fn is_colour(text: &str) -> bool {
+    let numbers = text.strip_prefix('[').and_then(|rest| rest.split_once('m'));
+    numbers.is_some_and(|(numbers, _)| numbers.chars().all(|c| c.is_ascii_digit() || c == ';'))
+}
+
+/// Colours when standard output is a terminal that knows them, and `NO_COLOR` (no-color.org) is not set.
 pub fn paint() -> Paint {
-    if io::stdout().is_terminal() && !no_color() {
+    if io::stdout().is_terminal() && !is_colourless() {
         Paint::Colour
     } else {
         Paint::Plain
@@ -60,16 +92,37 @@ pub fn height() -> Option<usize> {
 
 /// As [`paint`], for standard error.
 pub fn paint_errors() -> bool {
-    io::stderr().is_terminal() && !no_color()
+    io::stderr().is_terminal() && !is_colourless()
 }
 
-fn no_color() -> bool {
+fn is_colourless() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 fn quiet(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_others_do_not_steer_the_terminal() {
+        for (text, shown) in [
+            ("one\ntwo\n", "one\ntwo\n"),
+            ("a\u{1b}]0;pwned\u{7}b\r", "a ]0;pwned b "),
+            ("no \u{1b}[31mred\u{9b}2J\u{202e}", "no  [31mred 2J "),
+            (
+                "\u{1b}[1m\u{1b}[91merror\u{1b}[0m: \u{1b}[2J\u{1b}]0;x\u{7}\n",
+                "\u{1b}[1m\u{1b}[91merror\u{1b}[0m:  [2J ]0;x \n",
+            ),
+        ] {
+            assert_eq!(harmless(text), shown, "{text:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Answers that come line by line, as things happen. It must hold no more than one line and one piece of the answer.
 
-use std::marker::PhantomData;
+use std::{fmt::Display, marker::PhantomData};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -58,9 +58,9 @@ impl<T: DeserializeOwned> Lines<T> {
             }
             match self.body.as_mut()?.frame().await {
                 Some(Ok(frame)) => self.take(&frame.into_data().unwrap_or_default()),
-                Some(Err(error)) => return Some(Err(self.fail(cut_short(&error)))),
+                Some(Err(error)) => return Some(Err(self.cut(&error))),
                 None if self.given < self.held.len() => {
-                    return Some(Err(self.fail(cut_short(&"its last line is not whole"))));
+                    return Some(Err(self.cut(&"its last line is not whole")));
                 }
                 None => {
                     self.body = None;
@@ -89,6 +89,17 @@ impl<T: DeserializeOwned> Lines<T> {
         self.given = end + 1;
         self.searched = self.given;
         Some(line)
+    }
+
+    /// The stream ends within a line. What could never become one is of another version.
+    fn cut(&mut self, why: &dyn Display) -> ClientError {
+        let unreadable = serde_json::from_slice::<T>(&self.held[self.given..]).err();
+        self.fail(match unreadable.filter(|error| !error.is_eof()) {
+            Some(error) => ClientError::OtherVersion {
+                why: error.to_string(),
+            },
+            None => cut_short(why),
+        })
     }
 
     fn read(&mut self, line: String) -> Result<(T, String), ClientError> {

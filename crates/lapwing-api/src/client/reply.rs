@@ -1,6 +1,6 @@
 //! One request and the answer to it. It must hold no more of an answer than the limits of its client.
 
-use std::{fmt::Display, future::Future, io::ErrorKind, path::Path, time::Duration};
+use std::{fmt::Display, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -13,34 +13,60 @@ use lapwing_core::{observation::clean, time::short};
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, task::JoinSet, time::timeout};
 
-use super::{Client, ClientError, Limits, Lines};
+use super::{Bounds, Client, ClientError, Lines};
 
 /// An answer of which the head has come.
 pub(super) struct Reply {
     head: Response<Incoming>,
     line: Line,
-    limits: Limits,
-    patience: Duration,
+    socket: Arc<Path>,
+    bounds: Bounds,
+    longest_line: usize,
 }
 
 /// The connection by which an answer comes; it ends with this value.
 pub(super) type Line = JoinSet<hyper::Result<()>>;
 
+/// Asks, and gives the whole answer, where it is no refusal.
+pub(super) async fn granted(
+    client: &Client,
+    method: Method,
+    target: &str,
+    body: Vec<u8>,
+    bounds: Bounds,
+) -> Result<Bytes, ClientError> {
+    let granted = async {
+        let reply = Reply::to(client, method, target, body, bounds).await?;
+        if reply.is_success() {
+            reply.whole().await
+        } else {
+            Err(reply.refused().await)
+        }
+    };
+    timeout(bounds.whole, granted)
+        .await
+        .unwrap_or_else(|_| Err(late(&client.socket, UNFINISHED, bounds.whole)))
+}
+
 impl Reply {
-    /// Sends a request and waits until an answer to it begins, at most for `patience`.
+    /// Sends a request and waits until an answer to it begins.
     pub(super) async fn to(
         client: &Client,
         method: Method,
         target: &str,
         body: Vec<u8>,
-        patience: Duration,
+        bounds: Bounds,
     ) -> Result<Self, ClientError> {
-        let (head, line) = in_time(patience, send(&client.socket, method, target, body)).await??;
+        let socket = Arc::clone(&client.socket);
+        let (head, line) = timeout(bounds.silence, send(&socket, method, target, body))
+            .await
+            .map_err(|_| late(&socket, "no answer came", bounds.silence))??;
         Ok(Self {
             head,
             line,
-            limits: client.limits,
-            patience,
+            socket,
+            bounds,
+            longest_line: client.limits.line,
         })
     }
 
@@ -48,48 +74,34 @@ impl Reply {
         self.head.status().is_success()
     }
 
-    /// The whole answer, where it is no refusal.
-    pub(super) async fn granted(self) -> Result<Bytes, ClientError> {
-        if self.is_success() {
-            self.whole().await
-        } else {
-            Err(self.refused().await)
-        }
-    }
-
     /// The lines that come, where it is no refusal.
     pub(super) async fn lines<T: DeserializeOwned>(self) -> Result<Lines<T>, ClientError> {
         if self.is_success() {
             let status = self.head.status().as_u16();
-            Ok(Lines::new(
-                self.head.into_body(),
-                self.line,
-                status,
-                self.limits.line,
-            ))
-        } else {
-            Err(self.refused().await)
+            let body = self.head.into_body();
+            return Ok(Lines::new(body, self.line, status, self.longest_line));
         }
+        let (socket, whole) = (Arc::clone(&self.socket), self.bounds.whole);
+        let refused = timeout(whole, self.refused()).await;
+        Err(refused.unwrap_or_else(|_| late(&socket, UNFINISHED, whole)))
     }
 
     async fn whole(self) -> Result<Bytes, ClientError> {
-        let Self {
-            head,
-            line,
-            limits,
-            patience,
-        } = self;
-        let mut body = head.into_body();
+        let Bounds { silence, bytes, .. } = self.bounds;
+        let mut body = self.head.into_body();
         let mut held = Vec::new();
-        while let Some(frame) = in_time(patience, body.frame()).await? {
+        while let Some(frame) = timeout(silence, body.frame())
+            .await
+            .map_err(|_| late(&self.socket, "nothing more came", silence))?
+        {
             let frame = frame.map_err(|error| cut_short(&error))?;
             held.extend_from_slice(&frame.into_data().unwrap_or_default());
-            if held.len() > limits.answer {
-                let why = "it has no end".to_owned();
-                return Err(ClientError::OtherVersion { why });
+            if held.len() > bytes {
+                let socket = self.socket.display();
+                let why = format!("{socket}: more than {bytes} bytes came");
+                return Err(broken("answers without end", &why));
             }
         }
-        drop(line);
         Ok(held.into())
     }
 
@@ -112,12 +124,11 @@ impl Reply {
     }
 }
 
-async fn in_time<T>(patience: Duration, work: impl Future<Output = T>) -> Result<T, ClientError> {
-    let done = timeout(patience, work).await;
-    done.map_err(|_| ClientError::Broken {
-        what: "does not answer",
-        why: format!("nothing came within {}", short(patience)),
-    })
+const UNFINISHED: &str = "no whole answer came";
+
+fn late(socket: &Path, what: &str, patience: Duration) -> ClientError {
+    let (socket, patience) = (socket.display(), short(patience));
+    broken("does not answer", &format!("{socket}: {what} within {patience}"))
 }
 
 async fn send(
@@ -127,7 +138,14 @@ async fn send(
     body: Vec<u8>,
 ) -> Result<(Response<Incoming>, Line), ClientError> {
     let stream = connect(socket).await?;
-    let silent = |error| broken("does not answer", &error);
+    let silent = |error: hyper::Error| {
+        if error.is_parse() {
+            let (socket, why) = (socket.to_owned(), error.to_string());
+            ClientError::Foreign { socket, why }
+        } else {
+            broken("does not answer", &format!("{}: {error}", socket.display()))
+        }
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(silent)?;
     let mut line = Line::new();
     line.spawn(connection);
@@ -153,10 +171,7 @@ async fn connect(socket: &Path) -> Result<UnixStream, ClientError> {
             ErrorKind::PermissionDenied => ClientError::Denied {
                 socket: socket.to_owned(),
             },
-            _ => ClientError::Broken {
-                what: "cannot be reached",
-                why: format!("{}: {error}", socket.display()),
-            },
+            _ => broken("cannot be reached", &format!("{}: {error}", socket.display())),
         })
 }
 

@@ -54,20 +54,62 @@ impl Peer {
         Client::new(&*self.socket)
     }
 
-    /// Whose patience ends soon.
-    fn hasty(&self) -> Client {
-        let soon = Duration::from_millis(50);
+    fn bounded(&self, change: impl Fn(Bounds) -> Bounds) -> Client {
         Client {
-            limits: Limits {
-                glance: soon,
-                change: soon,
-                past: soon,
-                restore: soon,
-                ..LIMITS
-            },
+            limits: LIMITS.each(change),
             ..self.client()
         }
     }
+
+    /// Who soon has enough of silence.
+    fn hasty(&self) -> Client {
+        let silence = Duration::from_millis(50);
+        self.bounded(|bounds| Bounds { silence, ..bounds })
+    }
+
+    /// One that begins like this and then gives a byte every now and then, for ever.
+    fn dripping(start: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let start = start.to_owned();
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut next = stream.write_all(start.as_bytes()).await;
+                while next.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    next = stream.write_all(b" ").await;
+                }
+            }
+        });
+        Self {
+            _folder: folder,
+            socket,
+            task,
+        }
+    }
+}
+
+/// Asks what has limits of its own: each in turn.
+async fn each_sort(client: &Client) -> [Option<ClientError>; 9] {
+    let wish = crate::surface::examples::wish();
+    let history = HistoryQuery {
+        series: vec!["web".to_owned()],
+        from: String::new(),
+        to: String::new(),
+        buckets: 1,
+    };
+    [
+        client.notifiers().await.err(),
+        client.status().await.err(),
+        client.wish(&wish).await.err(),
+        client.remove("web").await.err(),
+        client.reload().await.err(),
+        client.test_notifier("team").await.err(),
+        client.history(&history).await.err(),
+        client.report(&ReportQuery::default()).await.err(),
+        client.restore(Path::new("/x")).await.err(),
+    ]
 }
 
 fn head(status: &str, length: usize) -> String {
@@ -231,34 +273,114 @@ async fn a_refusal_keeps_its_words() {
 
 #[tokio::test]
 async fn nobody_waits_for_ever() {
-    let silence = "the daemon does not answer: nothing came within 50ms";
-    for bytes in [
-        String::new(),
-        "HTTP/1.1 200 OK\r\n".to_owned(),
-        head("200 OK", 100) + "{",
+    for (bytes, what) in [
+        (String::new(), "no answer"),
+        ("HTTP/1.1 200 OK\r\n".to_owned(), "no answer"),
+        (head("200 OK", 100) + "{", "nothing more"),
     ] {
         let peer = Peer::answering(bytes, true);
         let seen = peer.hasty().monitors(&MonitorQuery::default()).await.unwrap_err();
-        assert_eq!(seen.to_string(), silence);
+        let socket = peer.socket.display();
+        assert_eq!(
+            seen.to_string(),
+            format!("the daemon does not answer: {socket}: {what} came within 50ms")
+        );
     }
-    let peer = Peer::answering("", true);
-    let (client, nothing) = (peer.hasty(), Vec::new());
-    let seen = [
-        client.reload().await.map(drop),
-        client.remove("web").await.map(drop),
-        client.report(&ReportQuery::default()).await.map(drop),
-        client.restore(Path::new("/x")).await.map(drop),
-        client.check(&nothing).await.map(drop),
-        client.results(&nothing).await.map(drop),
-    ];
-    for one in seen {
-        assert_eq!(one.unwrap_err().to_string(), silence);
+    let (peer, nothing) = (Peer::answering("", true), Vec::new());
+    for seen in [
+        peer.hasty().check(&nothing).await.map(drop),
+        peer.hasty().results(&nothing).await.map(drop),
+    ] {
+        let seen = seen.unwrap_err().to_string();
+        assert!(seen.ends_with("no answer came within 50ms"), "{seen}");
     }
     // A stream is silent while nothing happens.
     let peer = Peer::answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", true);
     let mut events = peer.hasty().events(&nothing).await.unwrap();
     let waited = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
     assert!(waited.is_err(), "{waited:?}");
+}
+
+#[tokio::test]
+async fn each_sort_of_question_has_its_own_patience() {
+    let peer = Peer::answering("", true);
+    let after = |silence: u64| Bounds {
+        silence: Duration::from_millis(silence),
+        ..GLANCE
+    };
+    let client = Client {
+        limits: Limits {
+            glance: after(21),
+            status: after(22),
+            change: after(23),
+            reload: after(24),
+            delivery: after(25),
+            history: after(26),
+            report: after(27),
+            restore: after(28),
+            line: LIMITS.line,
+        },
+        ..peer.client()
+    };
+    let expected = [21, 22, 23, 23, 24, 25, 26, 27, 28];
+    for (seen, ms) in each_sort(&client).await.into_iter().zip(expected) {
+        let seen = seen.unwrap().to_string();
+        assert!(
+            seen.ends_with(&format!("no answer came within {ms}ms")),
+            "{ms}: {seen}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_asks_may_have_less_patience() {
+    let peer = Peer::answering("", true);
+    let client = peer.client().with_patience(Duration::from_millis(20));
+    let mut seen = Vec::from(each_sort(&client).await);
+    seen.push(client.alive().await.err());
+    seen.push(client.events(&[]).await.err());
+    for one in seen {
+        let one = one.unwrap().to_string();
+        assert!(one.ends_with("answer came within 20ms"), "{one}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_byte_by_byte_has_a_deadline() {
+    let whole = Duration::from_millis(100);
+    for status in ["200 OK", "404 Not Found"] {
+        let peer = Peer::dripping(&head(status, 1_000_000));
+        let client = peer.bounded(|bounds| Bounds { whole, ..bounds });
+        let mut seen = vec![client.series(&SeriesQuery::default()).await.err()];
+        if status != "200 OK" {
+            seen.push(client.events(&[]).await.err());
+        }
+        for one in seen {
+            let one = one.unwrap().to_string();
+            assert!(
+                one.ends_with("no whole answer came within 100ms"),
+                "{status}: {one}"
+            );
+        }
+    }
+    let drips = Peer::dripping("HTTP/1.1 200 OK\r\nx:");
+    let seen = drips.hasty().status().await.unwrap_err().to_string();
+    assert!(seen.ends_with("no answer came within 50ms"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_socket_of_something_else() {
+    for bytes in [
+        "SSH-2.0-OpenSSH_9.7\r\n",
+        "220 mail ESMTP\r\n",
+        "\0\u{1}\u{2}garbage\r\n\r\n",
+    ] {
+        let peer = Peer::answering(bytes, false);
+        let seen = peer.client().events(&[]).await.map(drop).unwrap_err();
+        assert!(matches!(seen, ClientError::Foreign { .. }), "{seen:?}");
+        let expected = format!("what listens on {} is no Lapwing daemon (", peer.socket.display());
+        assert!(seen.to_string().starts_with(&expected), "{seen}");
+    }
 }
 
 #[tokio::test]
@@ -288,10 +410,26 @@ async fn an_answer_cut_short() {
 #[tokio::test]
 async fn an_answer_without_end() {
     let peer = Peer::answering(whole("200 OK", &" ".repeat(5000)), false);
-    let mut client = peer.client();
-    client.limits.answer = 4999;
-    let seen = client.notifiers().await.unwrap_err().to_string();
-    assert!(seen.contains("(it has no end)"), "{seen}");
+    let mut client = peer.bounded(|bounds| Bounds {
+        bytes: 4999,
+        ..bounds
+    });
+    let endless = format!(
+        "the daemon answers without end: {}: more than 4999 bytes came",
+        peer.socket.display()
+    );
+    for seen in each_sort(&client).await {
+        assert_eq!(seen.unwrap().to_string(), endless);
+    }
+    // Two of them may be longer.
+    client.limits = LIMITS.each(|bounds| Bounds {
+        bytes: if bounds.bytes == GLANCE.bytes { 4999 } else { 5000 },
+        ..bounds
+    });
+    let expected = [true, false, true, true, true, true, true, false, true];
+    for (seen, is_endless) in each_sort(&client).await.into_iter().zip(expected) {
+        assert_eq!(seen.unwrap().to_string() == endless, is_endless);
+    }
 }
 
 #[tokio::test]
@@ -334,11 +472,18 @@ async fn a_stream_that_ends() {
     .await;
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[1].as_ref().unwrap_err().to_string(), "too slow; be quick");
-    let other = results(stream("[]\n", true)).await;
-    assert!(
-        matches!(&other[..], [Err(ClientError::OtherVersion { .. })]),
-        "{other:?}"
-    );
+    for (text, ended) in [
+        ("[]\n", true),
+        ("{\"v\":2}\n", true),
+        ("{\"v\":2}", true),
+        ("{\"v\":2}", false),
+    ] {
+        let other = results(stream(text, ended)).await;
+        assert!(
+            matches!(&other[..], [Err(ClientError::OtherVersion { .. })]),
+            "{text} {other:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -130,6 +130,23 @@ fn monitor(origin: Origin) -> MonitorShape {
         interval_s: Some(10.0),
         notify: vec!["team".to_owned()],
         labels: labels(),
+        unwatched: None,
+    }
+}
+
+fn unwatched() -> MonitorShape {
+    let added = Origin::Added {
+        by: "anna".to_owned(),
+        at: at("09:00:00"),
+    };
+    MonitorShape {
+        name: "shop".to_owned(),
+        series: 0,
+        states: counted(&[]),
+        interval_s: None,
+        notify: Vec::new(),
+        unwatched: Some("there is no notifier \"team\"".to_owned()),
+        ..monitor(added)
     }
 }
 
@@ -141,9 +158,9 @@ pub fn monitors() -> MonitorPage {
     MonitorPage {
         v: VERSION,
         total: 3,
-        matching: 1,
+        matching: 2,
         offset: 0,
-        monitors: vec![monitor(from_file)],
+        monitors: vec![unwatched(), monitor(from_file)],
     }
 }
 
@@ -357,13 +374,14 @@ pub fn wish() -> WishShape {
         by: Some("anna".to_owned()),
         reason: Some("new disk".to_owned()),
         until: Some("2026-11-20T20:00:00Z".to_owned()),
+        zone: Some("Europe/Berlin".to_owned()),
     }
 }
 
 pub fn done() -> DoneShape {
     DoneShape {
         v: VERSION,
-        text: "paused web until 20:00:00".to_owned(),
+        text: "paused web until 21:00:00".to_owned(),
         series: vec![web()],
     }
 }

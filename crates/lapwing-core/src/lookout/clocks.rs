@@ -77,8 +77,7 @@ impl Lookout {
     /// Their results are not wanted, and the next slot asks again.
     fn forget_running(&mut self) {
         for entry in self.entries.iter_mut().flatten() {
-            entry.running.clear();
-            entry.waiting = None;
+            entry.forget_running();
         }
     }
 }

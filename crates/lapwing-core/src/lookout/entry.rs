@@ -12,6 +12,9 @@ use crate::{
     time::{Mono, Wall},
 };
 
+/// Results of one series that may wait for an earlier probe of it.
+const MAX_RUNNING: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) series: Arc<Series>,
@@ -23,6 +26,8 @@ pub(super) struct Entry {
     pub(super) running: VecDeque<(u64, Option<Box<Observation>>)>,
     /// A slot that found a probe still running, and waits a moment for it to end.
     pub(super) waiting: Option<Mono>,
+    /// Somebody wants to know at once, and only probes that began before that are under way.
+    pub(super) wanted: bool,
     pub(super) last: Option<(Wall, Duration)>,
     /// It has been asked since this process started.
     pub(super) asked: bool,
@@ -39,6 +44,18 @@ impl Entry {
             name: self.series.name.clone(),
             standing: Box::new(self.standing.clone()),
         }
+    }
+
+    /// True when another probe may begin.
+    pub(super) fn has_room(&self) -> bool {
+        self.running.is_empty() || (self.series.overlaps && self.running.len() < MAX_RUNNING)
+    }
+
+    /// What is under way is not wanted any more, nor what waits for it.
+    pub(super) fn forget_running(&mut self) {
+        self.running.clear();
+        self.waiting = None;
+        self.wanted = false;
     }
 
     /// True where nobody asks: beats come by themselves.

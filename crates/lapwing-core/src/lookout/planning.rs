@@ -74,6 +74,7 @@ impl Lookout {
             next_slot: Mono(u64::MAX),
             running: VecDeque::new(),
             waiting: None,
+            wanted: false,
             asked: false,
             last: None,
             skipped: 0,

@@ -10,8 +10,6 @@ use crate::{
 
 /// How late a slot may be used that found the probe before still running.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Results of one series that may wait for an earlier probe of it.
-const MAX_RUNNING: usize = 64;
 
 impl Lookout {
     pub(super) fn start_if_due(&mut self, slot: u32, now: Now) {
@@ -42,26 +40,31 @@ impl Lookout {
         entry.skipped += missed;
         entry.last_slot = Some(due);
         entry.next_slot = next;
-        let full = entry.running.len() >= MAX_RUNNING;
-        if (!entry.series.overlaps && !entry.running.is_empty()) || full {
+        if !entry.has_room() {
             entry.skipped += u64::from(entry.waiting.replace(due).is_some());
             return;
         }
         self.start(slot, due);
     }
 
-    /// Asks these series now. Their slots stay where they are; a probe under way is answer enough, and nobody asks what is
-    /// paused or speaks by itself.
+    /// Asks these series now. Their slots stay where they are. A probe under way began before somebody wanted to know, and
+    /// is no answer: where there is no room beside it, one more begins when it ends. Nobody asks what is paused or speaks by
+    /// itself.
     pub(super) fn check(&mut self, series: &[Arc<str>], now: Now) {
         for key in series {
             let Some(slot) = self.by_key.get(key).copied() else {
                 continue;
             };
-            let idle = self.entries[slot as usize]
-                .as_ref()
-                .is_some_and(|e| !e.is_passive() && !e.standing.is_paused() && e.running.is_empty());
-            if idle && !self.stopped {
+            let Some(entry) = &mut self.entries[slot as usize] else {
+                continue;
+            };
+            if entry.is_passive() || entry.standing.is_paused() || self.stopped {
+                continue;
+            }
+            if entry.has_room() {
                 self.start(slot, now.mono);
+            } else {
+                entry.wanted = true;
             }
         }
     }
@@ -84,19 +87,22 @@ impl Lookout {
     }
 
     /// A probe has ended: a slot that came while it ran is used if that was only a moment ago, else it is skipped.
-    /// So a check that needs its whole timeout, which may be as long as the interval, does not cost the next one.
+    /// So a check that needs its whole timeout, which may be as long as the interval, does not cost the next one. What
+    /// somebody wants to know begins however long it waited.
     pub(super) fn make_room(&mut self, slot: u32, now: Now) {
         let Some(entry) = &mut self.entries[slot as usize] else {
             return;
         };
-        if !entry.running.is_empty() && !entry.series.overlaps {
+        if !entry.has_room() {
             return;
         }
-        let Some(due) = entry.waiting.take() else { return };
+        let wanted = std::mem::take(&mut entry.wanted).then_some(now.mono);
         let patience = (entry.standing.interval(&entry.series.monitor.policy) / 10).min(PATIENCE);
-        if self.stopped || now.mono.since(due) > patience {
-            entry.skipped += 1;
-        } else {
+        let usable = |due: &Mono| !self.stopped && now.mono.since(*due) <= patience;
+        let waiting = entry.waiting.take();
+        let due = waiting.filter(usable);
+        entry.skipped += u64::from(waiting.is_some() && due.is_none());
+        if let Some(due) = due.or(wanted).filter(|_| !self.stopped) {
             self.start(slot, due);
         }
     }

@@ -76,8 +76,7 @@ impl Lookout {
             let step = entry.standing.wish(wish, now.wall);
             match wish {
                 Wish::Pause(_) => {
-                    entry.running.clear();
-                    entry.waiting = None;
+                    entry.forget_running();
                     entry.next_slot = entry.first_slot(now.mono, 1);
                 }
                 Wish::Resume if was_paused => entry.next_slot = entry.first_slot(now.mono, series.len()),

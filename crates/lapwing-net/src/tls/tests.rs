@@ -412,12 +412,17 @@ fn errors_of_files_name_the_file_and_what_is_wrong() {
         }),
         ..TlsSettings::default()
     };
+    // One that waits for whoever writes to it.
+    let pipe = dir.path().join("pipe.pem");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (settings, name, what) in [
         (
             ca(dir.path().join("none.pem")),
             "none.pem",
             "cannot be read: No such file",
         ),
+        (ca(pipe), "pipe.pem", "it is not a file"),
+        (ca(dir.path().to_owned()), "", "it is not a file"),
         (
             ca(file(&dir, "empty.pem", "")),
             "empty.pem",

@@ -217,6 +217,17 @@ fn pages_of_a_range_join_without_gap_or_overlap() {
             keys.extend(page.into_iter().map(|e| e.key.to_string()));
         }
         assert_eq!(keys, (0..100).map(|i| format!("k{i:03}")).collect::<Vec<_>>());
+        for (prefix, limit, found) in [
+            ("k", 3, &["k099", "k098", "k097"][..]),
+            ("k01", 2, &["k019", "k018"]),
+            ("k001", 9, &["k001"]),
+            ("k", 0, &[]),
+            ("l", 9, &[]),
+        ] {
+            let last = ledger.last(&Key::from(prefix), limit).unwrap();
+            let last: Vec<String> = last.into_iter().map(|e| e.key.to_string()).collect();
+            assert_eq!(last, found, "{prefix} {limit}");
+        }
     });
 }
 

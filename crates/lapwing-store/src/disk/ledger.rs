@@ -106,7 +106,13 @@ impl DiskLedger {
     pub fn check(&self) -> Result<(), StoreError> {
         self.readers.with(|connection| {
             file::quick_check(connection, &self.path, &self.teller)?;
-            self.entries(connection, &Key::new([]), &Key::END, usize::MAX)?;
+            self.entries(
+                connection,
+                &Key::new([]),
+                &Key::END,
+                Order::FirstFirst,
+                usize::MAX,
+            )?;
             let check = || {
                 counter(connection, "fence")?;
                 changes(connection, Revision(0))
@@ -183,16 +189,22 @@ impl DiskLedger {
         connection: &Connection,
         from: &Key,
         to: &Key,
+        order: Order,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let failed = self.sql("read");
-        let sql = "SELECT key, value, create_rev, mod_rev, mark FROM kv
-                   WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key LIMIT ?3";
-        let bounded = sql.replace("(?2 IS NULL OR key < ?2)", "key < ?2");
-        let sql = if *to == Key::END { sql } else { &bounded };
+        let below = if *to == Key::END { "?2 IS NULL" } else { "key < ?2" };
+        let order = match order {
+            Order::FirstFirst => "ASC",
+            Order::LastFirst => "DESC",
+        };
+        let sql = format!(
+            "SELECT key, value, create_rev, mod_rev, mark FROM kv
+             WHERE key >= ?1 AND {below} ORDER BY key {order} LIMIT ?3"
+        );
         let end = (*to != Key::END).then(|| to.as_bytes());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
+        let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
         let mut rows = statement
             .query(params![from.as_bytes(), end, limit])
             .map_err(&failed)?;
@@ -230,6 +242,13 @@ impl Held {
     }
 }
 
+/// Of keys.
+#[derive(Clone, Copy)]
+enum Order {
+    FirstFirst,
+    LastFirst,
+}
+
 impl Ledger for DiskLedger {
     fn commit(&self, guards: &[Guard], ops: &[Op]) -> Result<Revision, LedgerError> {
         let ops = effective(ops)?;
@@ -246,14 +265,24 @@ impl Ledger for DiskLedger {
         Ok(self.readers.with(|connection| {
             let snapshot = connection.unchecked_transaction().map_err(self.sql("read"))?;
             let revision = counter(&snapshot, "revision").map_err(self.sql("read"))?;
-            Ok((self.entries(&snapshot, from, to, limit)?, revision))
+            Ok((
+                self.entries(&snapshot, from, to, Order::FirstFirst, limit)?,
+                revision,
+            ))
         })?)
+    }
+
+    fn last(&self, prefix: &Key, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        let end = prefix.after_prefix();
+        Ok(self
+            .readers
+            .with(|connection| self.entries(connection, prefix, &end, Order::LastFirst, limit))?)
     }
 
     fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
         Ok(self
             .readers
-            .with(|connection| self.entries(connection, key, &key.next(), 1))?
+            .with(|connection| self.entries(connection, key, &key.next(), Order::FirstFirst, 1))?
             .pop())
     }
 

@@ -123,6 +123,54 @@ async fn a_name_may_hold_anything() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_too_long_is_refused_everywhere() {
+    let fixture = Fixture::new(None);
+    let client = client(&fixture);
+    for (length, fits) in [(MAX_NAME, true), (MAX_NAME + 1, false)] {
+        let name = "a".repeat(length);
+        let names = vec!["web".to_owned(), name.clone()];
+        let mut add = examples::add();
+        add.monitor.insert("name".to_owned(), name.clone().into());
+        let mut wish = examples::wish();
+        wish.names.clone_from(&names);
+        let series = SeriesQuery {
+            monitors: names.clone(),
+            ..SeriesQuery::default()
+        };
+        let history = HistoryQuery {
+            series: names.clone(),
+            ..history_query()
+        };
+        let report = ReportQuery {
+            monitors: names.clone(),
+            ..ReportQuery::default()
+        };
+        for (route, seen) in [
+            ("details", client.monitor(&name).await.map(drop)),
+            ("edit", client.edit(&name, &examples::edit()).await.map(drop)),
+            ("remove", client.remove(&name).await.map(drop)),
+            ("test", client.test_notifier(&name).await.map(drop)),
+            ("add", client.add(&add).await.map(drop)),
+            ("wish", client.wish(&wish).await.map(drop)),
+            ("series", client.series(&series).await.map(drop)),
+            ("names", client.names(&name, 1).await.map(drop)),
+            ("tails", client.tails(&names, 1).await.map(drop)),
+            ("history", client.history(&history).await.map(drop)),
+            ("report", client.report(&report).await.map(drop)),
+            ("check", client.check(&names).await.map(drop)),
+            ("results", client.results(&names).await.map(drop)),
+            ("events", client.events(&names).await.map(drop)),
+        ] {
+            let refused = matches!(seen, Err(ClientError::Refused { status: 400, .. }));
+            assert!(
+                seen.is_ok() == fits && refused != fits,
+                "{route} {length}: {seen:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn streams_come_line_by_line_and_end() {
     let fixture = Fixture::new(None);
     let client = client(&fixture);

@@ -36,7 +36,7 @@ pub fn backup(args: &BackupArgs, environment: &Environment) -> Result<u8, Failur
     let folder = args.data.folder(environment)?;
     let progress = Progress::begin();
     let size =
-        backup_file::backup(&folder, &args.to, &progress.teller()).map_err(|e| Failure::usage(full(&*e)))?;
+        backup_file::backup(&folder, &args.to, &progress.teller()).map_err(|e| Failure::stored(&*e))?;
     drop(progress);
     let kib = size.div_ceil(1024);
     out::print(&format!(

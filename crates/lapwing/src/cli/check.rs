@@ -36,7 +36,8 @@ const MOST_HELD: usize = 64 << 10;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// What to probe: URLs, also with ranges and CIDR blocks; or names of monitors of the running daemon
+    /// What to probe: URLs, also with ranges and CIDR blocks; or names of monitors of the running daemon, where three
+    /// failed checks by hand are three failures
     #[arg(value_name = "TARGET", required_unless_present = "stdin")]
     targets: Vec<String>,
     /// An option, as in a configuration: -o expect_body=ok, or for one kind -o icmp.count=5

@@ -354,7 +354,8 @@ fn data(words: &[String], environment: &Environment) -> Option<PathBuf> {
             line.push(word.into());
         }
     }
-    Line::try_parse_from(line).ok()?.data.folder(environment).ok()
+    let (folder, _) = Line::try_parse_from(line).ok()?.data.find(environment).ok()?;
+    Some(folder)
 }
 
 /// A path as the shell will give it to the command: `~/` is the user's home.

@@ -1,5 +1,7 @@
 //! `lapwing events`: what happened, and what happens.
 
+use std::path::Path;
+
 use clap::Args;
 use lapwing_api::steering::PastEventShape;
 use lapwing_store::{DataDir, story};
@@ -42,15 +44,15 @@ Examples:
   lapwing events --follow --json | jq -r 'select(.event == \"down\") | .series'";
 
 pub fn events(args: &EventsArgs, environment: &Environment) -> Result<u8, Failure> {
+    let folder = args.data.folder(environment)?;
     if !args.follow {
-        past(args, args.last.unwrap_or(LAST), environment)?;
+        past(args, args.last.unwrap_or(LAST), &folder)?;
         return Ok(exit::FINE);
     }
-    let folder = args.data.folder(environment)?;
     // First the ear, then the memory: nothing is missed between them.
     let mut events = local::Events::open(&folder, &args.monitors)?;
     if let Some(last) = args.last {
-        past(args, last, environment)?;
+        past(args, last, &folder)?;
     }
     loop {
         let (event, line) = events.next()?;
@@ -66,9 +68,8 @@ pub fn events(args: &EventsArgs, environment: &Environment) -> Result<u8, Failur
 }
 
 /// Prints the last so many begins and ends of outages, from the ledger.
-fn past(args: &EventsArgs, count: u32, environment: &Environment) -> Result<(), Failure> {
-    let folder = args.data.folder(environment)?;
-    let ledger = DataDir::read(&folder)
+fn past(args: &EventsArgs, count: u32, folder: &Path) -> Result<(), Failure> {
+    let ledger = DataDir::read(folder)
         .and_then(|dir| dir.ledger())
         .map_err(|e| Failure::stored(&e))?;
     let mut records = report::records(story::read(&ledger).map_err(|e| Failure::stored(&e))?);

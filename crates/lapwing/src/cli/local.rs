@@ -84,3 +84,45 @@ impl From<ClientError> for Failure {
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixListener,
+        thread,
+    };
+
+    use super::*;
+
+    /// How `events` ends on a socket that answers like this.
+    fn followed(answer: &'static str) -> Failure {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let peer = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let ended = Events::open(folder.path(), &[]).and_then(|mut events| events.next().map(drop));
+        peer.join().unwrap();
+        ended.unwrap_err()
+    }
+
+    #[test]
+    fn a_socket_of_something_else_is_wrong_use() {
+        let failure = followed("220 mail ESMTP\r\n");
+        assert_eq!(failure.code, exit::USAGE);
+        let expected = format!("{SOCKET} is no Lapwing daemon (invalid HTTP version parsed)");
+        assert!(failure.text.ends_with(&expected), "{failure:?}");
+    }
+
+    #[test]
+    fn events_of_another_version_are_no_end() {
+        let other = followed("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{\"v\":2}");
+        assert!(other.text.contains("of another version"), "{other:?}");
+        let ended = followed("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n");
+        assert!(ended.text.ends_with("has stopped"), "{ended:?}");
+        assert_eq!((other.code, ended.code), (exit::USAGE, exit::USAGE));
+    }
+}

@@ -281,7 +281,7 @@ impl TermLike for Foot {
 
     fn flush(&self) -> io::Result<()> {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        out::complain(&held);
+        out::draw_errors(&held);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
 
@@ -101,12 +102,45 @@ impl DataArg {
 
     /// The folder given, or that of the configuration.
     pub fn folder(&self, environment: &Environment) -> Result<PathBuf, Failure> {
+        let (folder, warning) = self.find(environment)?;
+        if let Some(warning) = warning {
+            out::complain(&format!("lapwing: {warning}\n"));
+        }
+        Ok(folder)
+    }
+
+    /// As [`Self::folder`], with what is to be said about it.
+    pub fn find(&self, environment: &Environment) -> Result<(PathBuf, Option<String>), Failure> {
         if let Some(data) = &self.data {
-            return Ok(data.clone());
+            return Ok((data.clone(), None));
         }
         let path = config::locate(self.config.config.as_deref(), environment).map_err(Failure::usage)?;
-        config::store_path(&path, environment).map_err(Failure::usage)
+        match config::store_path(&path, environment) {
+            Ok(folder) => Ok((folder, None)),
+            Err(mistakes) => in_spite_of(&mistakes, &path, environment),
+        }
     }
+}
+
+/// The folder of the daemon that runs with this configuration: mistakes that were made since are no reason not to reach
+/// it. Without a daemon they are.
+fn in_spite_of(
+    mistakes: &config::Report,
+    path: &Path,
+    environment: &Environment,
+) -> Result<(PathBuf, Option<String>), Failure> {
+    let folder = config::likely_store_path(path, environment);
+    if UnixStream::connect(folder.join(SOCKET)).is_err() {
+        return Err(Failure::usage(format!(
+            "{mistakes}\n`--data FOLDER` says where the data is without a configuration"
+        )));
+    }
+    let warning = format!(
+        "{} has mistakes (`lapwing config check` shows them); asking the daemon on {}",
+        path.display(),
+        folder.display()
+    );
+    Ok((folder, Some(warning)))
 }
 
 pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failure> {
@@ -114,13 +148,12 @@ pub fn report(args: &ReportArgs, environment: &Environment) -> Result<u8, Failur
     let window = window(args, now)?;
     let folder = args.data.folder(environment)?;
     let progress = Progress::begin();
-    let store = |e: &dyn std::error::Error| Failure::usage(crate::recorder::full(e));
     let ledger = DataDir::read(&folder)
         .and_then(|dir| dir.telling(progress.teller()).ledger())
-        .map_err(|e| store(&e))?;
-    let mut story = story::read(&ledger).map_err(|e| store(&e))?;
+        .map_err(|e| Failure::stored(&e))?;
+    let mut story = story::read(&ledger).map_err(|e| Failure::stored(&e))?;
     progress.work("putting the report together", 0);
-    let running = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
+    let running = UnixStream::connect(folder.join(SOCKET)).is_ok();
     let newest = newest_observation(&folder, &story).filter(|_| !running);
     if let (Some(seen), Some((_, until))) = (newest, story.runs.last_mut()) {
         // A run that was killed lived at least until its newest observation.

@@ -9,20 +9,23 @@ use std::{
 };
 
 use clap::Args;
-use lapwing_api::shapes::{HeartbeatShape, Reason, SeriesShape, StatusShape, VERSION, counts};
+use lapwing_api::{
+    client::ClientError,
+    shapes::{HeartbeatShape, Reason, SeriesShape, StatusShape, VERSION, counts},
+};
 use lapwing_core::{
     judge::Standing,
     state::State,
     time::{Clock, Wall},
 };
-use lapwing_store::{DataDir, book};
+use lapwing_store::{DataDir, StoreError, book};
 use lapwing_term::status_table;
 
 use super::{
     Failure, local,
     report::{DataArg, name_of, split_key, zone},
 };
-use crate::{clock::SystemClock, config::Environment, out};
+use crate::{clock::SystemClock, config::Environment, listeners::SOCKET, out};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,7 +61,9 @@ pub fn status(args: &StatusArgs, environment: &Environment) -> Result<u8, Failur
     if args.json {
         out::print(&(serde_json::to_string_pretty(&shape).map_err(anyhow::Error::from)? + "\n"))?;
     } else {
-        let table = status_table::render(&shape, &zone(), out::paint(), args.all, out::width());
+        let width = out::width();
+        let most = width.map_or(usize::MAX, |_| status_table::MAX_ROWS);
+        let table = status_table::render(&shape, &zone(), out::paint(), args.all, width, most);
         out::print(&table)?;
     }
     Ok(shape.exit_code())
@@ -76,7 +81,13 @@ pub fn look(data: &Path) -> Result<StatusShape, Failure> {
 fn left_behind(data: &Path) -> Result<StatusShape, Failure> {
     let ledger = DataDir::read(data)
         .and_then(|dir| dir.ledger())
-        .map_err(|e| Failure::stored(&e))?;
+        .map_err(|error| match error {
+            StoreError::Missing { .. } => ClientError::NoDaemon {
+                socket: data.join(SOCKET),
+            }
+            .into(),
+            error => Failure::stored(&error),
+        })?;
     let restored = book::restore(&ledger).map_err(|e| Failure::stored(&e))?;
     let names = book::names(&ledger).map_err(|e| Failure::stored(&e))?;
     let at = restored

@@ -63,6 +63,8 @@ pub fn ask(ask: &Ask<'_>, environment: &Environment) -> Result<u8, Failure> {
             .map(ToOwned::to_owned),
         reason: ask.reason.and_then(|r| r.reason.clone()),
         until: until.map(Wall::rfc3339),
+        // As the end was meant, it is told.
+        zone: until.and_then(|_| zone_name()),
     };
     let folder = ask.names.data.folder(environment)?;
     let done = local::ask(&folder, async |daemon| daemon.wish(&wish).await)?;
@@ -72,6 +74,11 @@ pub fn ask(ask: &Ask<'_>, environment: &Environment) -> Result<u8, Failure> {
         out::print(&format!("{}\n", done.text))?;
     }
     Ok(exit::FINE)
+}
+
+/// The name of the time zone in which this terminal shows times; None where it has none.
+pub fn zone_name() -> Option<String> {
+    zone().iana_name().map(ToOwned::to_owned)
 }
 
 impl EndArgs {

@@ -3,13 +3,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     path::PathBuf,
     sync::Arc,
 };
 
 use jiff::tz::TimeZone;
 use lapwing_api::monitors;
-use lapwing_core::{monitor::Plan, observation::clean, time::Wall};
+use lapwing_core::{
+    monitor::{Plan, Series},
+    observation::clean,
+    time::Wall,
+};
 use lapwing_link::heartbeat::Roster;
 use lapwing_probe::Prober;
 use lapwing_store::added::Added;
@@ -41,7 +46,7 @@ pub(super) struct Files {
 /// An added monitor that is not watched.
 #[derive(Clone, Debug)]
 pub struct LeftOut {
-    pub name: String,
+    pub added: Arc<Added>,
     pub why: Unwatched,
 }
 
@@ -53,12 +58,49 @@ pub enum Unwatched {
     Unfit(Report),
 }
 
+impl fmt::Display for Unwatched {
+    /// In one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filed(file, line) => write!(f, "{file}, line {line}, has one of that name"),
+            Self::Unfit(report) => match report.diagnostics() {
+                [] => f.write_str("it does not fit the configuration"),
+                [first] => f.write_str(&first.message),
+                [first, more @ ..] => write!(f, "{} (and {} more)", first.message, more.len()),
+            },
+        }
+    }
+}
+
+/// What came of an added monitor: while its text is the same, others are edited without reading it again, or a file
+/// that the defaults name for it.
+struct Part {
+    added: Arc<Added>,
+    series: Vec<Arc<Series>>,
+    probers: Vec<(Arc<str>, Prober)>,
+    /// Senders are known together: a heartbeat is always read again.
+    is_heartbeat: bool,
+}
+
+/// What came of all that are watched, by name.
+#[derive(Clone, Default)]
+pub(super) struct Parts(HashMap<String, Arc<Part>>);
+
+impl Parts {
+    /// What came of this one, where it need not be read again.
+    fn kept(&self, added: &Added) -> Option<&Arc<Part>> {
+        let part = self.0.get(&added.name)?;
+        (!part.is_heartbeat && part.added.text == added.text).then_some(part)
+    }
+}
+
 /// Where each monitor comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     /// File and line of its head, by name.
     files: Arc<HashMap<String, (Arc<str>, usize)>>,
     added: BTreeMap<String, Arc<Added>>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Origins {
@@ -74,7 +116,7 @@ impl Origins {
         };
         Self {
             files: Arc::new(monitors.iter().filter_map(place).collect()),
-            added: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -89,13 +131,15 @@ impl Origins {
         self.added.get(monitor)
     }
 
+    /// The monitors that were added and are not watched.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
     /// Where the monitor of this name comes from, for whoever asks.
     pub fn of(&self, monitor: &str) -> monitors::Origin {
         match (self.added(monitor), self.filed(monitor)) {
-            (Some(added), _) => monitors::Origin::Added {
-                by: added.by.clone(),
-                at: Wall::rfc3339(added.at),
-            },
+            (Some(added), _) => added_by(added),
             (None, Some((file, line))) => monitors::Origin::File {
                 file: file.to_owned(),
                 line,
@@ -105,9 +149,17 @@ impl Origins {
     }
 }
 
+/// Who added it, and when, for whoever asks.
+pub fn added_by(added: &Added) -> monitors::Origin {
+    monitors::Origin::Added {
+        by: added.by.clone(),
+        at: Wall::rfc3339(added.at),
+    }
+}
+
 impl Loaded {
     /// The same files with these added monitors, instead of those that there are. Of two that do not go together, the
-    /// later one is left out.
+    /// later one is left out. One whose text is the same as before stays as it is.
     pub fn with(&self, added: Vec<Arc<Added>>, env: &Environment) -> Self {
         let files = &*self.files;
         let mut left_out = Vec::new();
@@ -115,17 +167,17 @@ impl Loaded {
         for one in &added {
             match files.origins.filed(&one.name) {
                 Some((file, line)) => left_out.push(LeftOut {
-                    name: one.name.clone(),
+                    added: Arc::clone(one),
                     why: Unwatched::Filed(file.to_owned(), line),
                 }),
                 None => fit.push(Arc::clone(one)),
             }
         }
         let watched = loop {
-            match files.watched(&fit, env) {
+            match files.watched(&fit, &self.parts, env) {
                 Ok(watched) => break watched,
                 Err(unfit) => {
-                    fit.retain(|one| !unfit.iter().any(|out| out.name == one.name));
+                    fit.retain(|one| !unfit.iter().any(|out| Arc::ptr_eq(&out.added, one)));
                     left_out.extend(unfit);
                 }
             }
@@ -143,9 +195,10 @@ impl Loaded {
             origins: Arc::new(Origins {
                 files: Arc::clone(&files.origins.files),
                 added: by_name.collect(),
+                left_out,
             }),
+            parts: Arc::new(watched.parts),
             added,
-            left_out,
             ..self.clone()
         }
     }
@@ -170,19 +223,52 @@ struct Watched {
     plan: Plan,
     probers: Arc<HashMap<Arc<str>, Prober>>,
     heartbeat: Heartbeat,
+    parts: Parts,
 }
 
 impl Files {
-    /// These monitors beside the files, or those among them that do not fit.
-    fn watched(&self, added: &[Arc<Added>], env: &Environment) -> Result<Watched, Vec<LeftOut>> {
-        if added.is_empty() {
-            return Ok(Watched {
-                plan: self.plan.clone(),
-                probers: Arc::clone(&self.probers),
-                heartbeat: self.heartbeat.clone(),
-            });
+    /// These monitors beside the files, or those among them that do not fit. What is in `before` is not read again.
+    fn watched(
+        &self,
+        added: &[Arc<Added>],
+        before: &Parts,
+        env: &Environment,
+    ) -> Result<Watched, Vec<LeftOut>> {
+        let (mut parts, heartbeat) = self.read(added, before, env)?;
+        let mut plan = self.plan.clone();
+        let mut probers = Arc::clone(&self.probers);
+        if !added.is_empty() {
+            let probers = Arc::make_mut(&mut probers);
+            for one in added {
+                let kept = || before.kept(one).map(Arc::clone);
+                let Some(part) = parts.0.get(&one.name).map(Arc::clone).or_else(kept) else {
+                    continue;
+                };
+                plan.series.extend(part.series.iter().cloned());
+                probers.extend(part.probers.iter().cloned());
+                parts.0.insert(one.name.clone(), part);
+            }
         }
-        let texts = added.iter().map(|added| {
+        Ok(Watched {
+            plan,
+            probers,
+            heartbeat,
+            parts,
+        })
+    }
+
+    /// What comes of those that are not in `before`, and all heartbeats.
+    fn read(
+        &self,
+        added: &[Arc<Added>],
+        before: &Parts,
+        env: &Environment,
+    ) -> Result<(Parts, Heartbeat), Vec<LeftOut>> {
+        let new: Vec<_> = added.iter().filter(|one| before.kept(one).is_none()).collect();
+        if new.is_empty() {
+            return Ok((Parts::default(), self.heartbeat.clone()));
+        }
+        let texts = new.iter().map(|added| {
             Arc::new(Source {
                 path: PathBuf::from(format!("added monitor \"{}\"", clean(&added.name, 100))),
                 text: added.text.clone(),
@@ -193,7 +279,8 @@ impl Files {
         let mut reading = Reading::beside(env, (&sources, files), self.unshown.clone());
         let mut planner = Planner::new(&self.defaults, &self.system, &self.notifiers);
         let (mut roster, mut open, mut unfit) = (None, self.heartbeat.open, Vec::new());
-        for (file, one) in (files as u32..).zip(added) {
+        let mut parts = Parts::default();
+        for (file, one) in (files as u32..).zip(new) {
             let known = planner.senders.count();
             if let Some(monitor) = file::read_added(&mut reading, file) {
                 if !reading.failed() && monitor.name.value != one.name {
@@ -203,23 +290,27 @@ impl Files {
                 }
                 planner.add(&mut reading, &monitor);
             }
-            if planner.senders.count() > known {
+            let is_heartbeat = planner.senders.count() > known;
+            if is_heartbeat {
                 let roster = roster.get_or_insert_with(|| Roster::clone(&self.heartbeat.roster));
                 planner.senders.check(&mut reading, &self.listens, known);
                 open = open.or(planner.senders.enter(&mut reading, roster, known));
             }
             unfit.extend(reading.report().map(|report| LeftOut {
-                name: one.name.clone(),
+                added: Arc::clone(one),
                 why: Unwatched::Unfit(report),
             }));
+            let part = Part {
+                added: Arc::clone(one),
+                series: std::mem::take(&mut planner.series),
+                probers: planner.probers.drain().collect(),
+                is_heartbeat,
+            };
+            parts.0.insert(one.name.clone(), Arc::new(part));
         }
         if !unfit.is_empty() {
             return Err(unfit);
         }
-        let mut probers = HashMap::clone(&self.probers);
-        probers.extend(planner.probers);
-        let mut plan = self.plan.clone();
-        plan.series.extend(planner.series);
         let mut heartbeat = Heartbeat {
             open,
             ..self.heartbeat.clone()
@@ -227,10 +318,6 @@ impl Files {
         if let Some(roster) = roster {
             heartbeat.roster = Arc::new(roster);
         }
-        Ok(Watched {
-            plan,
-            probers: Arc::new(probers),
-            heartbeat,
-        })
+        Ok((parts, heartbeat))
     }
 }

@@ -494,8 +494,7 @@ fn probed(reading: &mut Reading<'_>, said: &Said<'_>, wanted: &Wanted) {
     }
     if said.url.get("key").is_some() {
         reading.masks.push(wanted.at);
-        let hint =
-            "write key = \"${NAME}\" for an environment variable, or key = { file = \"path\" }".to_owned();
+        let hint = reading.elsewhere(wanted.at, "key");
         reading.error(
             wanted.at,
             "a key does not stand in a target, which is shown and stored",

@@ -1,13 +1,15 @@
 //! What `hosts` stands for: names, addresses, ranges, CIDR blocks and lists in files. Never more than a monitor may have.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 use lapwing_core::target::{Host, MAX_TARGETS, TargetError, expand_host};
+use nix::fcntl::OFlag;
 
 use super::{
     diagnostic::{At, Place, Source},
     locate::reason,
-    value::{NO_FILES, Reading},
+    stored::NO_FILES,
+    value::Reading,
 };
 
 /// Largest list of hosts, in bytes.
@@ -129,7 +131,12 @@ fn list(reading: &mut Reading<'_>, hosts: &mut Hosts, path: &str, at: Place) {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|e| reason(&e))?;
+    // Without waiting: a pipe that nobody writes to must not hold us up.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .map_err(|e| reason(&e))?;
     if !file.metadata().is_ok_and(|m| m.is_file()) {
         return Err("it is not a file".to_owned());
     }

@@ -160,6 +160,11 @@ fn read_name(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<At<
         "a name may not hold \"/\": it stands between the names of a monitor and its series".to_owned()
     } else if name.chars().any(char::is_control) || name.trim() != name {
         "a name may not hold control characters, nor begin or end with a space".to_owned()
+    } else if name.contains(turns) {
+        "a name may not hold characters that turn the direction of writing: it would be shown as another"
+            .to_owned()
+    } else if name.starts_with('-') {
+        "a name may not begin with \"-\": commands would take it for an option".to_owned()
     } else {
         return Some(At {
             value: name,
@@ -168,6 +173,11 @@ fn read_name(reading: &mut Reading<'_>, node: Node<'_>, key: &Key) -> Option<At<
     };
     reading.error(node.at, problem, "for example: name = \"web\"".to_owned());
     None
+}
+
+/// True for what changes the direction in which text is shown (Unicode Standard Annex #9, section 2).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 impl Given {

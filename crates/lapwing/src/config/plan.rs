@@ -24,6 +24,7 @@ use super::{
     names,
     options::{KindOptions, Tuning, pairs, split_probe, unused},
     senders::Senders,
+    stored::no_paths_in_url,
     value::Reading,
 };
 
@@ -328,8 +329,16 @@ fn targets(reading: &mut Reading<'_>, text: &MonitorText) -> Found {
 /// What is wrong with a target whatever the host.
 fn sample(reading: &mut Reading<'_>, target: &At<String>) {
     if let Err(error) = Target::parse(&target.value.replace("{host}", "host.example"), &reading.kinds) {
-        reading.error(target.place, error.message, error.hint);
+        wrong(reading, target, error);
     }
+}
+
+/// Tells what is wrong with a target. A password in its URL is not shown.
+fn wrong(reading: &mut Reading<'_>, target: &At<String>, error: TargetError) {
+    if target.value.contains('@') {
+        reading.masks.push(target.place);
+    }
+    reading.error(target.place, error.message, error.hint);
 }
 
 /// A target with `{host}`, once for each host.
@@ -366,18 +375,21 @@ fn one(reading: &mut Reading<'_>, found: &mut Found, target: &At<String>) {
                 hint,
             );
         }
-        Err(error) => return reading.error(target.place, error.message, error.hint),
+        Err(error) => return wrong(reading, target, error),
     };
     for text in texts {
         match parse(reading, &text, target.place) {
             Ok(wanted) => found.wanted.push(wanted),
-            Err(error) => return reading.error(target.place, error.message, error.hint),
+            Err(error) => return wrong(reading, target, error),
         }
     }
 }
 
 fn parse(reading: &Reading<'_>, text: &str, at: Place) -> Result<Wanted, TargetError> {
     let mut target = Target::parse(text, &reading.kinds)?;
+    if reading.is_added(at.file) {
+        no_paths_in_url(&target)?;
+    }
     let probe = split_probe(&mut target);
     Ok(Wanted { target, probe, at })
 }

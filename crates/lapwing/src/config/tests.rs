@@ -1,5 +1,6 @@
 //! Whole configurations, good and bad, through [`load`].
 
+mod added;
 mod bad;
 mod files;
 mod good;

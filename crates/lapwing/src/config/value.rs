@@ -23,6 +23,7 @@ use super::{
     diagnostic::{At, Place, Problem, Source},
     keys::{Key, KeyType},
     secrets::{self, Wrong},
+    stored::{NO_FILES, NO_SECRET_FILE},
     vocabulary,
 };
 
@@ -41,10 +42,6 @@ pub(super) struct Reading<'a> {
     hidden: HashSet<String>,
     pub(super) zones: HashMap<String, TimeZone>,
 }
-
-/// Why an added monitor names no file: the daemon would read it for whoever asks.
-pub(super) const NO_FILES: &str = "an added monitor reads no files";
-const NO_SECRET_FILE: &str = "write \"${NAME}\" for a variable that the daemon was started with, or write this monitor into a configuration file";
 
 /// What must not be shown of the sources: places in them, and values from elsewhere.
 #[derive(Clone, Debug, Default)]
@@ -279,8 +276,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The text with its variables put in.
+    /// The text of a key with its variables put in.
     fn interpolated(&mut self, at: Place, text: &str) -> Option<(String, Vec<String>)> {
+        self.no_variable(at, text)?;
+        self.filled(at, text)
+    }
+
+    /// The text with its variables put in, and what they held.
+    fn filled(&mut self, at: Place, text: &str) -> Option<(String, Vec<String>)> {
         if !text.contains('$') {
             return Some((text.to_owned(), Vec::new()));
         }
@@ -441,9 +444,11 @@ impl<'a> Reading<'a> {
             Some(OptionType::Secret | OptionType::Secrets | OptionType::Pairs) => self.mask(node),
             Some(_) => {}
         }
-        let stored = self.is_added(node.at.file);
-        if matches!(ty, Some(OptionType::Secrets)) || stored && matches!(ty, Some(OptionType::Secret)) {
-            self.no_literals(node)?;
+        match (ty, self.is_added(node.at.file)) {
+            (Some(OptionType::Secrets), _) | (Some(OptionType::Secret), true) => self.no_literals(node)?,
+            (Some(OptionType::Pairs), true) => self.no_secret_pairs(node)?,
+            (Some(OptionType::Path | OptionType::Output), true) => self.no_paths(node)?,
+            _ => {}
         }
         let mut hidden = false;
         let pairs = matches!(ty, Some(OptionType::Pairs));
@@ -472,33 +477,10 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// A secret that stands in the configuration itself is refused.
-    fn no_literals(&mut self, node: Node<'_>) -> Option<()> {
-        let elsewhere = |value: &DeValue<'_>| match value {
-            DeValue::String(text) => is_variable(text),
-            DeValue::Table(table) => is_file(table),
-            _ => false,
-        };
-        let literal = items(node).find(|(value, _)| !elsewhere(value));
-        let Some((_, at)) = literal else { return Some(()) };
-        let name = node.key;
-        let variable = format!("write {name} = \"${{NAME}}\" for an environment variable");
-        let (message, hint) = if self.is_added(at.file) {
-            let message =
-                format!("{name} does not stand in an added monitor itself, which is stored and shown");
-            (message, format!("{variable} of the daemon"))
-        } else {
-            let message = format!("{name} does not stand in the configuration itself");
-            (message, format!("{variable}, or {name} = {{ file = \"path\" }}"))
-        };
-        self.error(at, message, hint);
-        None
-    }
-
     fn option_value(&mut self, at: Place, value: &DeValue<'_>, hidden: &mut bool) -> Option<OptionValue> {
         Some(match value {
             DeValue::String(text) => {
-                let (text, used) = self.interpolated(at, text)?;
+                let (text, used) = self.filled(at, text)?;
                 *hidden |= !used.is_empty();
                 self.hidden.extend(used);
                 OptionValue::Text(text)
@@ -577,18 +559,18 @@ impl<'a> Reading<'a> {
 }
 
 /// `${NAME}` and nothing else.
-fn is_variable(text: &str) -> bool {
+pub(super) fn is_variable(text: &str) -> bool {
     let name = text.strip_prefix("${").and_then(|t| t.strip_suffix('}'));
     name.is_some_and(|name| !name.contains(['$', '{', '}']))
 }
 
 /// `{ file = … }`
-fn is_file(table: &DeTable<'_>) -> bool {
+pub(super) fn is_file(table: &DeTable<'_>) -> bool {
     table.len() == 1 && table.keys().all(|key| key.get_ref() == "file")
 }
 
 /// The items of an array, or the one value.
-fn items<'d>(node: Node<'d>) -> impl Iterator<Item = (&'d DeValue<'d>, Place)> {
+pub(super) fn items<'d>(node: Node<'d>) -> impl Iterator<Item = (&'d DeValue<'d>, Place)> {
     let (array, one): (&[Spanned<DeValue<'d>>], _) = match node.value {
         DeValue::Array(items) => (items, None),
         value => (&[], Some((value, node.at))),

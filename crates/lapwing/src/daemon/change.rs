@@ -36,7 +36,6 @@ impl Daemon {
         self.manager.reloading();
         let read = match self.read_again().await {
             Ok(loaded) => {
-                let loaded = loaded.with(self.loaded.added.clone(), &self.environment);
                 let (notes, refused) = left_out(&loaded);
                 let mut applied = self.apply(loaded, desk, listeners).await;
                 applied.notes.extend(notes);
@@ -59,7 +58,10 @@ impl Daemon {
 
     async fn read_again(&self) -> Result<Loaded, String> {
         let (path, environment) = (self.path.clone(), self.environment.clone());
-        let loading = tokio::task::spawn_blocking(move || config::load(&path, &environment));
+        let added = self.loaded.added.clone();
+        let loading = tokio::task::spawn_blocking(move || {
+            config::load(&path, &environment).map(|loaded| loaded.with(added, &environment))
+        });
         match loading.await {
             Ok(loaded) => loaded.map_err(|report| report.to_string().trim_end().to_owned()),
             Err(bug) => Err(full(&bug)),
@@ -86,15 +88,20 @@ impl Daemon {
         let (ledger, now, by) = (Arc::clone(&desk.ledger), self.clock.now().wall, edit.by.clone());
         let work = move || edits::carry_out(&loaded, &environment, &*ledger, edit, now);
         let done = tokio::task::spawn_blocking(work).await;
-        let done = done.map_err(|bug| Refusal::new(Why::Unable, full(&bug)))??;
-        if let Some(loaded) = done.loaded {
-            self.apply(loaded, desk, listeners).await;
-            let (reply, taken) = oneshot::channel();
-            drop(desk.queue.send(Message::Ping(reply)).await);
-            taken.await.map_err(|_| Refusal::stopping())?;
-            info!(by, "{}", done.shape.text);
+        let done = done.map_err(|bug| Refusal::new(Why::Unable, full(&bug)))?;
+        let Some(loaded) = done.loaded else {
+            return done.answer;
+        };
+        self.apply(loaded, desk, listeners).await;
+        let shape = done.answer?;
+        info!(by, "{}", shape.text);
+        let (reply, taken) = oneshot::channel();
+        drop(desk.queue.send(Message::Ping(reply)).await);
+        if taken.await.is_err() {
+            let text = format!("{}; this is stored, but the daemon is stopping", shape.text);
+            return Err(Refusal::new(Why::Unable, text).hint("it holds from its next start on"));
         }
-        Ok(done.shape)
+        Ok(shape)
     }
 
     async fn apply(&mut self, mut loaded: Loaded, desk: &Desk, listeners: &mut Listeners) -> ReloadShape {
@@ -172,8 +179,8 @@ fn beyond(before: &Loaded, after: &Loaded) -> usize {
 /// Tells of the added monitors that are not watched: of those that a file has too, and of those that do not fit.
 fn left_out(loaded: &Loaded) -> (Vec<String>, Vec<String>) {
     let (mut notes, mut refused) = (Vec::new(), Vec::new());
-    for out in &loaded.left_out {
-        let name = &out.name;
+    for out in loaded.origins.left_out() {
+        let name = &out.added.name;
         match &out.why {
             Unwatched::Filed(file, line) => {
                 let note = format!(

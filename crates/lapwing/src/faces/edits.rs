@@ -2,7 +2,7 @@
 
 use lapwing_api::monitors::EditedShape;
 use lapwing_core::observation::clean;
-use lapwing_web::steering::Refusal;
+use lapwing_web::steering::{Refusal, Why};
 use tokio::sync::oneshot;
 
 use super::{
@@ -23,7 +23,10 @@ impl Faces {
         let order = Order::Edit(Box::new(Edit { wanted, by }), reply);
         let sent = self.orders.send(order).await;
         sent.map_err(|_| Refusal::stopping())?;
-        let done = done.await.map_err(|_| Refusal::stopping())?;
+        let done = done.await.map_err(|_| {
+            let text = "the daemon is stopping: it is not known whether this was stored";
+            Refusal::new(Why::Unable, text).hint("`lapwing list` shows it after the next start")
+        })?;
         self.views.stale().await;
         done
     }

@@ -12,14 +12,18 @@ use lapwing_api::{
     shapes::{SeriesShape, VERSION},
 };
 use lapwing_core::{lookout::SeriesView, outage::Outage, state::State, time::Wall};
-use lapwing_store::{Ledger, book};
+use lapwing_store::{Ledger, added::Added, book};
 use lapwing_web::steering::{Refusal, Why};
 
 use super::{
     Planned,
-    view::{Group, View, unknown},
+    view::{Group, View, natural, unknown},
 };
-use crate::{config, edits::text, recorder::full};
+use crate::{
+    config::{self, LeftOut},
+    edits::text,
+    recorder::full,
+};
 
 /// Outages in the details of a monitor.
 const OUTAGES: usize = 20;
@@ -69,25 +73,85 @@ pub fn series(view: &View, query: &SeriesQuery) -> Result<SeriesPage, Refusal> {
 
 pub fn monitors(view: &View, planned: &Planned, query: &MonitorQuery) -> MonitorPage {
     let words = query.search.trim().to_lowercase();
-    let groups = &view.index.monitors;
-    let wanted = |group: &&Group| group.members.iter().any(|position| view.shows(*position, &words));
-    let found: Vec<&Group> = groups.iter().filter(wanted).collect();
-    let page = found.iter().skip(query.offset).take(query.limit.min(MAX_PAGE));
+    let (groups, left_out) = (&view.index.monitors, planned.origins.left_out());
+    let watched = groups.iter().map(Listed::Watched);
+    let unwatched = left_out.iter().map(|out| Listed::Unwatched(unwatched_shape(out)));
+    let mut found: Vec<Listed<'_>> = watched
+        .chain(unwatched)
+        .filter(|one| one.shows(view, &words))
+        .collect();
+    // Those that are watched are in order.
+    if !left_out.is_empty() {
+        found.sort_by(|a, b| natural(a.name(), b.name()));
+    }
+    let matching = found.len();
+    let page = found
+        .into_iter()
+        .skip(query.offset)
+        .take(query.limit.min(MAX_PAGE));
     MonitorPage {
         v: VERSION,
-        total: groups.len(),
-        matching: found.len(),
+        total: groups.len() + left_out.len(),
+        matching,
         offset: query.offset,
-        monitors: page.map(|group| monitor_shape(view, planned, group)).collect(),
+        monitors: page.map(|one| one.shape(view, planned)).collect(),
     }
 }
 
-pub fn names(view: &View, prefix: &str, limit: usize) -> NamesShape {
+/// A monitor on a list.
+enum Listed<'a> {
+    Watched(&'a Group),
+    Unwatched(MonitorShape),
+}
+
+impl Listed<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Watched(group) => &group.monitor.name,
+            Self::Unwatched(shape) => &shape.name,
+        }
+    }
+
+    fn shows(&self, view: &View, words: &str) -> bool {
+        match self {
+            Self::Watched(group) => group.members.iter().any(|position| view.shows(*position, words)),
+            Self::Unwatched(shape) => {
+                let labels = shape.labels.iter().map(|(key, value)| format!("{key}={value}"));
+                let mut texts = [shape.name.clone(), shape.target.clone()]
+                    .into_iter()
+                    .chain(labels);
+                texts.any(|text| text.to_lowercase().contains(words))
+            }
+        }
+    }
+
+    fn shape(self, view: &View, planned: &Planned) -> MonitorShape {
+        match self {
+            Self::Watched(group) => monitor_shape(view, planned, group),
+            Self::Unwatched(shape) => shape,
+        }
+    }
+}
+
+pub fn names(view: &View, planned: &Planned, prefix: &str, limit: usize) -> NamesShape {
     let begins = |name: &&str| {
         let start = name.get(..prefix.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
-    let mut found = view.index.names.iter().map(AsRef::as_ref).filter(begins);
+    let mut all: Vec<&str> = view
+        .index
+        .names
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(begins)
+        .collect();
+    let left_out = planned.origins.left_out();
+    if !left_out.is_empty() {
+        all.extend(left_out.iter().map(|out| out.added.name.as_str()).filter(begins));
+        all.sort_by(|a, b| natural(a, b));
+        all.dedup();
+    }
+    let mut found = all.into_iter();
     let names: Vec<String> = found
         .by_ref()
         .take(limit.min(MAX_PAGE))
@@ -107,7 +171,14 @@ pub fn monitor(
     ledger: &dyn Ledger,
     name: &str,
 ) -> Result<MonitorDetails, Refusal> {
-    let mut found = view.find(&[name.to_owned()])?;
+    let mut found = match view.find(&[name.to_owned()]) {
+        Ok(found) => found,
+        Err(unknown) => {
+            let left_out = planned.origins.left_out().iter();
+            let out = left_out.rev().find(|out| out.added.name == name);
+            return out.map(|out| unwatched(view, out)).ok_or(unknown);
+        }
+    };
     let owner = |position: &u32| view.series(*position).series.monitor.name.as_str();
     // A monitor may be called as a series of another one: it comes first.
     let itself = found.iter().map(owner).find(|owner| *owner == name);
@@ -123,15 +194,18 @@ pub fn monitor(
         v: VERSION,
         at: view.at.rfc3339(),
         monitor: monitor_shape(view, planned, group),
-        keys: keys(planned, &group.monitor.name),
+        keys: planned
+            .origins
+            .added(&group.monitor.name)
+            .and_then(|added| keys(added)),
         outages: outages(view, ledger, &found)?,
         series: found.iter().map(|position| shape(view, *position)).collect(),
     })
 }
 
 /// The keys of a monitor that was added, as they are kept, but for what may be a secret.
-fn keys(planned: &Planned, monitor: &str) -> Option<Keys> {
-    let mut keys = text::keys(&planned.origins.added(monitor)?.text).ok()?;
+fn keys(added: &Added) -> Option<Keys> {
+    let mut keys = text::keys(&added.text).ok()?;
     for (name, value) in &mut keys {
         if config::is_secret(name.rsplit('.').next().unwrap_or(name)) {
             hide(value);
@@ -173,6 +247,38 @@ fn monitor_shape(view: &View, planned: &Planned, group: &Group) -> MonitorShape 
             .then(|| monitor.policy.interval.as_secs_f64()),
         notify: monitor.notify.iter().map(ToString::to_string).collect(),
         labels: monitor.labels.iter().cloned().collect(),
+        unwatched: None,
+    }
+}
+
+/// All about a monitor that was added and is not watched.
+fn unwatched(view: &View, out: &LeftOut) -> MonitorDetails {
+    MonitorDetails {
+        v: VERSION,
+        at: view.at.rfc3339(),
+        monitor: unwatched_shape(out),
+        keys: keys(&out.added),
+        outages: Vec::new(),
+        series: Vec::new(),
+    }
+}
+
+fn unwatched_shape(out: &LeftOut) -> MonitorShape {
+    let keys = text::keys(&out.added.text).unwrap_or_default();
+    let first = keys.get("targets").and_then(|targets| targets.get(0));
+    let target = keys.get("target").or(first).and_then(Json::as_str);
+    let labels = keys.get("labels").and_then(Json::as_object).into_iter().flatten();
+    let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    MonitorShape {
+        name: out.added.name.clone(),
+        origin: config::added_by(&out.added),
+        target: target.unwrap_or_default().to_owned(),
+        series: 0,
+        states: BTreeMap::new(),
+        interval_s: None,
+        notify: Vec::new(),
+        labels: labels.collect(),
+        unwatched: Some(out.why.to_string()),
     }
 }
 
@@ -182,11 +288,11 @@ pub fn counted(states: BTreeMap<State, usize>) -> BTreeMap<String, usize> {
     states.into_iter().map(word).collect()
 }
 
-/// The newest outages of these series.
+/// The newest outages of these series: of each no more are read than are told.
 fn outages(view: &View, ledger: &dyn Ledger, positions: &[u32]) -> Result<Vec<PastOutage>, Refusal> {
     let mut all: Vec<(u32, Outage)> = Vec::new();
     for position in positions {
-        let of = book::outages(ledger, &view.series(*position).series.key);
+        let of = book::newest_outages(ledger, &view.series(*position).series.key, OUTAGES);
         let of = of.map_err(|failed| Refusal::new(Why::Unable, full(&failed)))?;
         all.extend(of.into_iter().map(|outage| (*position, outage)));
     }

@@ -7,11 +7,11 @@ use lapwing_api::{
     shapes::VERSION,
     steering::DoneShape,
 };
-use lapwing_core::kind::nearest;
+use lapwing_core::{kind::nearest, observation::clean};
 use lapwing_notify::Message as Letter;
 use lapwing_web::steering::{Refusal, Why};
 
-use super::Faces;
+use super::{Faces, view::SPOKEN};
 use crate::courier::Told;
 
 pub fn list(told: &Told) -> NotifiersShape {
@@ -31,9 +31,17 @@ impl Faces {
         let Some(built) = told.notifiers.get(&name).map(Arc::clone) else {
             return Err(unknown(&told, &name));
         };
+        // A trial passes the rate limit of the notifier, and goes on when whoever asked is gone.
+        let place = Arc::clone(&self.trials).try_acquire_owned().map_err(|_| {
+            Refusal::new(Why::Crowded, "as many notifiers are being tested as may at once")
+                .hint("try again when those tests have ended")
+        })?;
         let (letter, net) = (Letter::test(self.clock.now().wall), self.net.clone());
         // A notifier that ends by a defect takes nobody with it, and one that was begun is not broken off.
-        let trial = tokio::spawn(async move { built.notifier.deliver(&letter, &net).await });
+        let trial = tokio::spawn(async move {
+            let _place = place;
+            built.notifier.deliver(&letter, &net).await
+        });
         let sent = trial.await.map_err(|_| {
             Refusal::new(
                 Why::Unable,
@@ -64,5 +72,6 @@ fn unknown(told: &Told, name: &str) -> Refusal {
         None if told.notifiers.is_empty() => "the configuration has no [notify.NAME] table".to_owned(),
         None => format!("there is: {}", names().collect::<Vec<_>>().join(", ")),
     };
+    let name = clean(name, SPOKEN);
     Refusal::new(Why::Unknown, format!("there is no notifier \"{name}\"")).hint(hint)
 }

@@ -20,7 +20,7 @@ use lapwing_core::{
 use lapwing_store::{Class, History, Ledger, Point, Rollup, StoreError, Wanted, story};
 use lapwing_web::steering::{Refusal, Why};
 
-use super::view::View;
+use super::view::{SPOKEN, View};
 use crate::{
     recorder::full,
     records::{self, Stretch, Unknown},
@@ -108,6 +108,7 @@ pub fn report(ledger: &dyn Ledger, query: &ReportQuery, now: Wall) -> Result<Rep
     let runs = std::mem::take(&mut story.runs);
     let mut found = records::records(story);
     records::select(&mut found, &query.monitors).map_err(|Unknown { name, hint }| {
+        let name = clean(&name, SPOKEN);
         Refusal::new(Why::Unknown, format!("there is no monitor or series \"{name}\"")).hint(hint)
     })?;
     if found.len() > MAX_PAGE {

@@ -13,6 +13,7 @@ use lapwing_core::{
     kind::nearest,
     lookout::{SeriesView, Snapshot},
     monitor::{Monitor, Series},
+    observation::clean,
     state::State,
     time::{Clock, Mono, Wall},
 };
@@ -28,6 +29,9 @@ const SERVES: u32 = 20;
 const OLDEST: Duration = Duration::from_secs(1);
 /// A look that nobody has asked for in so long is forgotten: it may hold a hundred thousand series.
 const KEPT: Duration = Duration::from_secs(10);
+
+/// Longest part of a name that nothing has which is said back, in bytes.
+pub(super) const SPOKEN: usize = 100;
 
 /// Gives looks, and keeps the newest.
 pub struct Views {
@@ -87,9 +91,9 @@ impl Views {
     /// A look that is new enough. Those who ask meanwhile wait for the same one.
     pub async fn look(&self) -> Result<Arc<View>, Refusal> {
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
-        let asked = self.clock.now();
-        latest.used = asked.mono;
-        if let Some(view) = latest.view.as_ref().filter(|_| asked.mono < latest.serves) {
+        let asked = self.clock.mono();
+        latest.used = asked;
+        if let Some(view) = latest.view.as_ref().filter(|_| asked < latest.serves) {
             return Ok(Arc::clone(view));
         }
         if !std::mem::replace(&mut latest.sweeper, true) {
@@ -112,17 +116,17 @@ async fn take(
     engine: mpsc::Sender<Message>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<View>, Refusal> {
-    let asked = clock.now();
+    let asked = clock.mono();
     let (reply, answer) = oneshot::channel();
     let sent = engine.send(Message::Snapshot(reply)).await;
     sent.map_err(|_| Refusal::stopping())?;
     let snapshot = answer.await.map_err(|_| Refusal::stopping())?;
-    let before = latest.view.take();
-    let build = move || Arc::new(View::new(snapshot, before.as_deref(), asked.wall));
+    let (before, at) = (latest.view.clone(), clock.now().wall);
+    let build = move || Arc::new(View::new(snapshot, before.as_deref(), at));
     let view = tokio::task::spawn_blocking(build).await;
     let view = view.map_err(|_| Refusal::stopping())?;
     let now = clock.mono();
-    latest.serves = asked.mono + (now.since(asked.mono) * SERVES).min(OLDEST);
+    latest.serves = asked + (now.since(asked) * SERVES).min(OLDEST);
     latest.used = now;
     latest.view = Some(Arc::clone(&view));
     Ok(view)
@@ -194,6 +198,7 @@ pub fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Refu
         Some(near) => format!("did you mean \"{near}\"?"),
         None => "`lapwing status --all` lists them".to_owned(),
     };
+    let name = clean(name, SPOKEN);
     Refusal::new(Why::Unknown, format!("there is no monitor or series \"{name}\"")).hint(hint)
 }
 
@@ -257,7 +262,7 @@ fn text(series: &Series) -> Box<str> {
 }
 
 /// As people sort: `web2` before `web10`, without regard to case where anything else differs.
-fn natural(a: &str, b: &str) -> Ordering {
+pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     loop {
         let order = match (left.first(), right.first()) {
@@ -289,6 +294,10 @@ fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use lapwing_core::time::Now;
+
     use super::*;
 
     #[test]
@@ -318,5 +327,72 @@ mod tests {
             natural("99999999999999999999999", "100000000000000000000000"),
             Ordering::Less
         );
+    }
+
+    /// A clock that is moved by hand, in microseconds.
+    #[derive(Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Now {
+            let at = self.0.fetch_add(1_000, Relaxed);
+            Now {
+                wall: Wall(at.cast_signed()),
+                mono: Mono(at),
+            }
+        }
+    }
+
+    fn snapshot(all: &[Arc<Series>]) -> Snapshot {
+        let view = |series: &Arc<Series>| SeriesView {
+            series: Arc::clone(series),
+            state: State::Up,
+            since: Wall(0),
+            reason: None,
+            outage: None,
+            last: None,
+            loss: None,
+            skipped: 0,
+            beats: None,
+            due: None,
+            mutes: None,
+        };
+        Snapshot {
+            series: all.iter().map(view).collect(),
+            notifiers: Vec::new(),
+            offline: None,
+            started: Wall(0),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_outlives_whoever_asked_for_it_and_one_that_failed_costs_no_index() {
+        let (sender, mut engine) = mpsc::channel(1);
+        let clock = Arc::new(Hand::default());
+        let views = Views::new(sender, Arc::clone(&clock) as _);
+        let all = [crate::hub::tests::series("web", "web")];
+        let asked = async |engine: &mut mpsc::Receiver<Message>| match engine.recv().await {
+            Some(Message::Snapshot(reply)) => reply,
+            other => panic!("{other:?}"),
+        };
+        // Whoever asked is gone before the engine has answered.
+        let reply = tokio::select! {
+            biased;
+            _ = views.look() => panic!("nobody has answered"),
+            reply = asked(&mut engine) => reply,
+        };
+        assert!(reply.send(snapshot(&all)).is_ok());
+        let first = views.look().await.unwrap();
+        assert!(engine.is_empty(), "the engine was asked again");
+        assert!(first.at > Wall(0));
+        // The engine says nothing: no look, but what does not change is kept.
+        views.stale().await;
+        let (failed, ()) = tokio::join!(views.look(), async { drop(asked(&mut engine).await) });
+        assert!(failed.is_err());
+        let (second, ()) = tokio::join!(views.look(), async {
+            let reply = asked(&mut engine).await;
+            assert!(reply.send(snapshot(&all)).is_ok());
+        });
+        assert!(Arc::ptr_eq(&first.index, &second.unwrap().index));
     }
 }

@@ -35,6 +35,7 @@ impl Faces {
         }
         let now = self.clock.now().wall;
         let wish = wish(&order, uid, now)?;
+        let zone = order.zone.as_deref().map(zone).transpose()?;
         let mut found = self.find(&order.names).await?;
         let asked = found.clone();
         found.retain(|named| named.heeds(&wish));
@@ -44,7 +45,7 @@ impl Faces {
         let series = found.iter().map(|named| Arc::clone(&named.series.key)).collect();
         let done = DoneShape {
             v: VERSION,
-            text: sentence(&wish, &found, now),
+            text: sentence(&wish, &found, now, zone),
             series: found.iter().map(|named| named.series.name.clone()).collect(),
         };
         let input = |ticket| {
@@ -127,10 +128,17 @@ fn nothing_to_do(wish: &Wish, asked: &[Named]) -> Result<DoneShape, Refusal> {
     })
 }
 
-fn sentence(wish: &Wish, found: &[Named], now: Wall) -> String {
-    let zone = found
-        .first()
-        .map_or(TimeZone::UTC, |n| n.series.monitor.policy.zone.clone());
+fn zone(name: &str) -> Result<TimeZone, Refusal> {
+    TimeZone::get(name).map_err(|_| {
+        let text = format!("there is no time zone \"{}\"", clean(name, 64));
+        Refusal::new(Why::Bad, text).hint("\"zone\" is a name like Europe/Berlin")
+    })
+}
+
+/// With times in `zone`, or in that of the monitor.
+fn sentence(wish: &Wish, found: &[Named], now: Wall, zone: Option<TimeZone>) -> String {
+    let of_monitor = || Some(found.first()?.series.monitor.policy.zone.clone());
+    let zone = zone.or_else(of_monitor).unwrap_or(TimeZone::UTC);
     let until = |mute: &Mute| mute.until.map(|at| notice::clock(at, now, &zone));
     let names = names(found);
     match wish {
@@ -176,6 +184,20 @@ mod tests {
             by: None,
             reason: Some(" new\u{1b}disk ".to_owned()),
             until: until.map(ToOwned::to_owned),
+            zone: None,
+        }
+    }
+
+    #[test]
+    fn the_time_zone_has_a_name_that_is_known() {
+        assert!(zone("Asia/Tokyo").is_ok());
+        for bad in ["Asia/Atlantis", "", "+09:00", "\u{1b}[31m"] {
+            let refusal = zone(bad).unwrap_err();
+            assert!(
+                refusal.why == Why::Bad && refusal.text.contains("there is no time zone"),
+                "{refusal:?}"
+            );
+            assert!(!refusal.text.contains('\u{1b}'), "{refusal:?}");
         }
     }
 

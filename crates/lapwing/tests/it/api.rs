@@ -14,6 +14,7 @@ use lapwing_api::{
 };
 use lapwing_core::time::Wall;
 use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
 
 use crate::{
     kit::{Daemon, Home, PATIENCE},
@@ -58,6 +59,7 @@ async fn wish(client: &Client, wish: WishWord, names: &[&str]) {
         by: None,
         reason: None,
         until: None,
+        zone: None,
     };
     client.wish(&wish).await.unwrap();
 }
@@ -289,7 +291,7 @@ async fn a_check_that_never_comes_back_ends_with_a_word() {
         Some(told) => {
             let said = refused(told, 200);
             assert!(
-                said.starts_with("no result came within 5s300ms of: slow; "),
+                said.starts_with("no result came within 5s600ms of: slow; "),
                 "{said}"
             );
         }
@@ -471,18 +473,37 @@ async fn a_report_is_what_the_command_tells() {
     assert!(refused(calm.client.report(&unknown).await, 404).ends_with("did you mean \"gone\"?"));
 }
 
+/// Two tests of a notifier that never answers are under way, and whoever asked has left: a third one is refused.
+async fn crowded(client: &Client, mute: &TcpListener) {
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        tokio::select! {
+            answer = client.test_notifier("mute") => panic!("{answer:?}"),
+            connection = soon(mute.accept()) => held.push(connection.unwrap()),
+        }
+    }
+    let said = refused(soon(client.test_notifier("mute")).await, 429);
+    assert_eq!(
+        said,
+        "as many notifiers are being tested as may at once; try again when those tests have ended"
+    );
+}
+
 #[tokio::test]
 async fn a_notifier_is_proved_and_a_bad_one_tells_no_secret() {
     let (sink, closed) = (HttpSink::open(), Door::closed());
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let calm = Calm::start(&format!(
         "[notify.good]\ntype = \"slack\"\nwebhook_url = \"{}\"\n\
-         [notify.bad]\ntype = \"slack\"\nwebhook_url = \"http://{}/s3cret\"\n",
+         [notify.bad]\ntype = \"slack\"\nwebhook_url = \"http://{}/s3cret\"\n\
+         [notify.mute]\ntype = \"slack\"\nwebhook_url = \"http://{}/\"\non = [\"up\"]\n",
         sink.url("/hook"),
-        closed.address()
+        closed.address(),
+        mute.local_addr().unwrap()
     ));
     let list = calm.client.notifiers().await.unwrap().notifiers;
     let list: Vec<_> = list.iter().map(|one| (&*one.name, &*one.r#type)).collect();
-    assert_eq!(list, [("bad", "slack"), ("good", "slack")]);
+    assert_eq!(list, [("bad", "slack"), ("good", "slack"), ("mute", "slack")]);
     let done = soon(calm.client.test_notifier("good")).await.unwrap();
     assert_eq!(done.text, "good: delivered");
     let told = sink.wait_accepted("/hook", 1);
@@ -495,6 +516,7 @@ async fn a_notifier_is_proved_and_a_bad_one_tells_no_secret() {
         said.starts_with("bad: not delivered: ") && !said.contains("s3cret"),
         "{said}"
     );
+    crowded(&calm.client, &mute).await;
     let said = refused(calm.client.test_notifier("goood").await, 404);
     assert_eq!(said, "there is no notifier \"goood\"; did you mean \"good\"?");
     assert!(!calm.daemon.stop().contains("s3cret"));

@@ -15,7 +15,6 @@ use lapwing_store::{
 };
 
 use super::super::{Failure, exit};
-use crate::recorder::full;
 
 /// Most names in the command that is proposed.
 const MOST_NAMED: usize = 20;
@@ -23,8 +22,8 @@ const MOST_NAMED: usize = 20;
 /// Writes them to the new file `to`, or to `out`.
 pub fn export(folder: &Path, to: Option<&Path>, out: &mut dyn Write) -> Result<u8, Failure> {
     let ledger = DataDir::read(folder).and_then(|dir| dir.ledger());
-    let ledger = ledger.map_err(|error| Failure::usage(full(&error)))?;
-    let all = added::all(&ledger).map_err(|error| Failure::usage(full(&error)))?;
+    let ledger = ledger.map_err(|error| Failure::stored(&error))?;
+    let all = added::all(&ledger).map_err(|error| Failure::stored(&error))?;
     let Some(path) = to else {
         out.write_all(text(&all).as_bytes())?;
         return Ok(exit::FINE);

@@ -73,7 +73,7 @@ fn show(shape: &StatusShape, args: &StatusArgs) -> Result<bool, Failure> {
     }
     let now = SystemClock::new().now().wall;
     let at = status_table::local(&now.rfc3339(), &zone());
-    let table = status_table::render(shape, &zone(), out::paint(), args.all, out::width());
+    let table = status_table::render(shape, &zone(), out::paint(), args.all, out::width(), usize::MAX);
     let text = match out::height() {
         Some(height) => page(&format!("{at}  {table}"), height),
         None => format!("{at}  {table}\n"),
@@ -81,12 +81,18 @@ fn show(shape: &StatusShape, args: &StatusArgs) -> Result<bool, Failure> {
     Ok(out::print_live(&text)?)
 }
 
-/// As much of `text` as a terminal of `height` lines holds, over what is there.
+/// As much of `text` as a terminal of `height` lines holds, over what is there. The last line says how much that is not.
 fn page(text: &str, height: usize) -> String {
     let room = height.saturating_sub(1).max(1);
+    let count = text.lines().count();
+    let fitting = if count > room { room - 1 } else { count };
     let mut page = String::from(TOP);
-    for line in text.lines().take(room) {
+    for line in text.lines().take(fitting) {
         page.push_str(line);
+        page.push_str(REST_OF_LINE);
+    }
+    if count > fitting {
+        page.push_str(&format!("… and {} more lines", count - fitting));
         page.push_str(REST_OF_LINE);
     }
     page + REST_OF_SCREEN
@@ -113,7 +119,8 @@ mod tests {
             let page = page.strip_prefix(TOP).unwrap();
             page.strip_suffix(REST_OF_SCREEN).unwrap().to_owned()
         };
-        assert_eq!(shown("a\nb\nc\n", 3), "a\u{1b}[K\nb\u{1b}[K\n");
+        assert_eq!(shown("a\nb\n", 3), "a\u{1b}[K\nb\u{1b}[K\n");
+        assert_eq!(shown("a\nb\nc\n", 3), "a\u{1b}[K\n… and 2 more lines\u{1b}[K\n");
         assert_eq!(shown("a\n", 0), "a\u{1b}[K\n");
     }
 }

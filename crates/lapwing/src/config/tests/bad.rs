@@ -143,6 +143,26 @@ fn monitors() {
             &["2:8 a name may not hold control"],
         ),
         (
+            "",
+            "[[monitor]]\nname = \"a\u{202e}b\"\ntarget = \"tcp://a:1\"\n",
+            &["2:8 a name may not hold characters that turn the direction of writing"],
+        ),
+        (
+            "",
+            "[[monitor]]\nname = \"a\u{2066}b\"\ntarget = \"tcp://a:1\"\n",
+            &["2:8 a name may not hold characters that turn"],
+        ),
+        (
+            "",
+            "[[monitor]]\nname = \"a\u{200f}\"\ntarget = \"tcp://a:1\"\n",
+            &["2:8 a name may not hold characters that turn"],
+        ),
+        (
+            "",
+            "[[monitor]]\nname = \"-a\"\ntarget = \"tcp://a:1\"\n",
+            &["2:8 a name may not begin with \"-\""],
+        ),
+        (
             M,
             "target = \"tcp://a\"\n",
             &["3:10 tcp needs a port; tcp://a:80"],
