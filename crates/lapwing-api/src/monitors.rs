@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     report::OutageShape,
-    shapes::{CheckShape, SeriesShape},
+    shapes::{CheckShape, SeriesShape, VERSION},
 };
 
 /// The keys of a monitor, as they stand in a configuration: `name`, `target`, `interval`, ….
@@ -172,13 +172,54 @@ pub struct PastOutage {
     pub outage: OutageShape,
 }
 
-/// Names of monitors and series: the answer of `GET /api/v1/names?prefix=TEXT&limit=N`, in order, each once.
+/// Names of monitors and series: the answer of `GET /api/v1/names?prefix=TEXT&limit=N`, in order, each once. Where there
+/// are more than were asked for, the last one is chosen so that those given begin with no more in common than all do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesShape {
     pub v: u32,
     pub names: Vec<String>,
     /// There are more than were asked for.
     pub more: bool,
+    /// What all begin with, also those that were not asked for.
+    #[serde(default)]
+    pub common: String,
+}
+
+impl NamesShape {
+    /// At most `limit` of all names, which are in order.
+    pub fn of(all: &[&str], limit: usize) -> Self {
+        let begin = |names: &[&str]| {
+            let first = names.first().copied().unwrap_or_default();
+            names
+                .iter()
+                .fold(first.len(), |end, name| end.min(shared(first, name).len()))
+        };
+        let first = all.first().copied().unwrap_or_default();
+        let (shown, rest) = all.split_at(limit.saturating_sub(1).min(all.len()));
+        let end = begin(shown);
+        let last = if all.len() > limit {
+            rest.iter().min_by_key(|name| shared(&first[..end], name).len())
+        } else {
+            rest.first()
+        };
+        Self {
+            v: VERSION,
+            names: shown
+                .iter()
+                .chain(last.filter(|_| limit > 0))
+                .map(ToString::to_string)
+                .collect(),
+            more: all.len() > limit,
+            common: first[..begin(all)].to_owned(),
+        }
+    }
+}
+
+/// What both begin with.
+pub fn shared<'a>(one: &'a str, other: &str) -> &'a str {
+    let mut pairs = one.char_indices().zip(other.chars());
+    let differ = pairs.find(|((_, a), b)| a != b);
+    &one[..differ.map_or(one.len().min(other.len()), |((at, _), _)| at)]
 }
 
 /// A monitor to add: the body of `POST /api/v1/monitors`. The answer is an [`EditedShape`], once it is durable and
@@ -338,4 +379,28 @@ pub struct ReportQuery {
     pub since: Option<String>,
     /// RFC 3339; absent: now.
     pub until: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_names_begin_with_no_more_than_all_do() {
+        for (all, limit, names, common) in [
+            (&["a1", "a2"] as &[&str], 2, &["a1", "a2"] as &[&str], "a"),
+            (&["h-00", "h-01", "h-02", "h-10"], 2, &["h-00", "h-10"], "h-"),
+            (&["h-0", "h-1", "h-2"], 2, &["h-0", "h-1"], "h-"),
+            (&["h-1", "h-2", "web"], 2, &["h-1", "web"], ""),
+            (&["h-1", "h-10", "h-11", "h-9"], 3, &["h-1", "h-10", "h-9"], "h-"),
+            (&["\u{17c}a", "\u{17c}b"], 1, &["\u{17c}a"], "\u{17c}"),
+            (&["\u{17c}", "\u{17d}"], 2, &["\u{17c}", "\u{17d}"], ""),
+            (&["a"], 0, &[], "a"),
+            (&[], 3, &[], ""),
+        ] {
+            let told = NamesShape::of(all, limit);
+            assert_eq!(told.names, names, "{all:?}");
+            assert_eq!((told.more, &*told.common), (all.len() > limit, common), "{all:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ mod list;
 mod pen;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(crate) mod view;
 mod window;
 
 use std::{

@@ -66,7 +66,7 @@ use lapwing_wire::heartbeat::SensorId;
 
 use self::{
     added::{Files, Parts},
-    diagnostic::{At, Place, Source},
+    diagnostic::{At, Place, Source, line_starts},
     file::{FilePlan, Tables},
     monitor::Given,
     plan::{Planned, Planner},
@@ -300,8 +300,28 @@ pub fn store_path(path: &Path, env: &Environment) -> Result<PathBuf, Report> {
 /// read of another one, that is the usual one.
 pub fn likely_store_path(path: &Path, env: &Environment) -> PathBuf {
     let sources = sources(path).unwrap_or_default();
-    let tables = file::read_store(&mut Reading::new(env, &sources));
+    let alone = |source: &Arc<Source>| {
+        Arc::new(Source {
+            path: source.path.clone(),
+            text: table_text(&source.text, "[store]").to_owned(),
+        })
+    };
+    // What is not closed before a table may swallow it.
+    let sources: Vec<_> = sources.iter().map(alone).collect();
+    let mut tables = file::read_store(&mut Reading::new(env, &sources));
+    tables.store_path.take_if(|path| path.value.is_empty());
     store(&tables, folder_of(path), env).path
+}
+
+/// The lines of the table with this head alone; all of the text where there is none.
+fn table_text<'t>(text: &'t str, head: &str) -> &'t str {
+    let starts = line_starts(text).into_iter();
+    let mut rests = starts.map(|at| &text[at as usize..]);
+    let Some(table) = rests.find(|rest| rest.starts_with(head)) else {
+        return text;
+    };
+    let next = rests.find(|rest| rest.starts_with('['));
+    &table[..table.len() - next.map_or(0, str::len)]
 }
 
 /// The options of one notifier as they are given, secrets included. Reads nothing else of the configuration.

@@ -381,6 +381,10 @@ async fn a_socket_of_something_else() {
         let expected = format!("what listens on {} is no Lapwing daemon (", peer.socket.display());
         assert!(seen.to_string().starts_with(&expected), "{seen}");
     }
+    // One that speaks first.
+    let peer = Peer::dripping("220 mail ESMTP\r\n");
+    let seen = peer.hasty().status().await.unwrap_err();
+    assert!(matches!(seen, ClientError::Foreign { .. }), "{seen:?}");
 }
 
 #[tokio::test]

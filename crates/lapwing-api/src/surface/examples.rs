@@ -204,6 +204,7 @@ pub fn names() -> NamesShape {
         v: VERSION,
         names: vec![web(), "web/admin".to_owned()],
         more: false,
+        common: web(),
     }
 }
 

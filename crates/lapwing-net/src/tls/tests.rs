@@ -473,6 +473,15 @@ fn errors_of_files_name_the_file_and_what_is_wrong() {
     };
     assert_eq!(good.check(), Ok(()));
     assert_eq!(TlsSettings::default().check(), Ok(()));
-    let endless = ca("/dev/zero".into()).check().unwrap_err();
-    assert!(endless.to_string().contains("larger than any"), "{endless}");
+    let large = file(&dir, "large.pem", "");
+    std::fs::File::options()
+        .write(true)
+        .open(&large)
+        .unwrap()
+        .set_len((16 << 20) + 1)
+        .unwrap();
+    let large = ca(large).check().unwrap_err();
+    assert!(large.to_string().contains("larger than any"), "{large}");
+    let device = ca("/dev/zero".into()).check().unwrap_err();
+    assert!(device.to_string().contains("it is not a file"), "{device}");
 }

@@ -2,6 +2,8 @@
 //!
 //! It knows nothing by itself: the commands and kinds are given as values, names are asked of [`Known`].
 
+use lapwing_api::monitors::{NamesShape, shared};
+
 use super::words::{self, Word};
 
 /// Most words that are offered: more is nothing to choose from.
@@ -37,7 +39,7 @@ pub enum Values {
     /// Nothing can be offered.
     #[default]
     Free,
-    Names,
+    Names(Which),
     /// These words alone, or names.
     WordsOrNames(Vec<(String, String)>),
     Notifiers,
@@ -52,6 +54,18 @@ pub enum Values {
     Labels,
     /// These words, and what they mean.
     Words(Vec<(String, String)>),
+}
+
+/// Which monitors and series are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Which {
+    #[default]
+    All,
+    /// Monitors that were added, and can be changed.
+    Added,
+    /// Those that are down, unless somebody acknowledged it.
+    Down,
+    Paused,
 }
 
 /// A scheme of targets.
@@ -87,8 +101,8 @@ pub struct Grammar {
 
 /// Names that only the daemon knows. It must answer at once, or with nothing.
 pub trait Known {
-    /// Monitors and series whose name begins with `prefix`, at most [`MOST`].
-    fn names(&mut self, prefix: &str) -> Vec<String>;
+    /// Monitors and series whose name begins with `prefix`.
+    fn names(&mut self, which: Which, prefix: &str) -> NamesShape;
     fn notifiers(&mut self) -> Vec<String>;
     /// `key=value`
     fn labels(&mut self) -> Vec<String>;
@@ -105,6 +119,8 @@ pub struct Candidate {
     pub end: usize,
     /// The word is not over: `tcp://`, `family=`.
     pub goes_on: bool,
+    /// There is more than is offered; this is what all of it begins with.
+    pub is_more: bool,
 }
 
 /// What may stand at the cursor, a byte of `line` at a border of characters.
@@ -127,8 +143,7 @@ pub fn candidates(grammar: &Grammar, line: &str, cursor: usize, known: &mut dyn 
     let mut found = Vec::new();
     place.offer(grammar, &current.text, known, &mut found);
     let typed = current.text.as_str();
-    found.retain(|offer| offer.word.starts_with(typed) && !offer.word.contains(char::is_control));
-    found.truncate(MOST);
+    let found = first(found, typed);
     let is_quoted = before[start + current.start..].starts_with(['\'', '"']);
     found
         .into_iter()
@@ -138,8 +153,23 @@ pub fn candidates(grammar: &Grammar, line: &str, cursor: usize, known: &mut dyn 
             start: start + current.start,
             end: cursor,
             goes_on: offer.goes_on,
+            is_more: offer.is_more,
         })
         .collect()
+}
+
+/// The first of what fits, and where that is not all, what all of it begins with.
+fn first(found: Vec<Offer>, typed: &str) -> Vec<Offer> {
+    let (more, mut found): (Vec<Offer>, Vec<Offer>) = found.into_iter().partition(|offer| offer.is_more);
+    found.retain(|offer| offer.word.starts_with(typed) && !offer.word.contains(char::is_control));
+    let mut words = found.iter().chain(&more).map(|offer| offer.word.as_str());
+    let is_cut = !found.is_empty() && (!more.is_empty() || found.len() > MOST);
+    let common = words.next().map(|word| words.fold(word, shared));
+    let begun = common.filter(|common| common.starts_with(typed));
+    let more = is_cut.then(|| Offer::more(begun.unwrap_or(typed).to_owned()));
+    found.truncate(MOST);
+    found.extend(more);
+    found
 }
 
 /// A word that fits, as it is meant.
@@ -147,6 +177,7 @@ struct Offer {
     word: String,
     about: String,
     goes_on: bool,
+    is_more: bool,
 }
 
 impl Offer {
@@ -155,6 +186,14 @@ impl Offer {
             word: word.into(),
             about: about.to_owned(),
             goes_on: false,
+            is_more: false,
+        }
+    }
+
+    fn more(common: String) -> Self {
+        Self {
+            is_more: true,
+            ..Self::going_on(common, "")
         }
     }
 
@@ -277,20 +316,22 @@ impl<'g> Place<'g> {
         // What begins with a dash is a name only after `--`.
         let is_name = |name: &String| self.only_places || !name.starts_with('-');
         let is_new = |name: &String| is_name(name) && !self.given.contains(&name.as_str());
-        let mut names = |known: &mut dyn Known| {
-            let names = known.names(typed).into_iter().filter(is_new);
+        let mut names = |which: Which, known: &mut dyn Known| {
+            let told = known.names(which, typed);
+            let names = told.names.into_iter().filter(is_new);
             found.extend(names.map(|name| Offer::new(name, "")));
+            found.extend(told.more.then(|| Offer::more(told.common)));
         };
         match values {
             Values::Free => {}
-            Values::Names => names(known),
+            Values::Names(which) => names(*which, known),
             Values::WordsOrNames(words) => {
-                names(known);
+                names(Which::All, known);
                 let alone = words.iter().filter(|_| self.given.is_empty());
                 found.extend(alone.map(|(word, about)| Offer::new(word, about)));
             }
             Values::NamesAndTargets => {
-                names(known);
+                names(Which::All, known);
                 found.extend(targets(grammar));
             }
             Values::Targets => found.extend(targets(grammar)),
@@ -351,7 +392,12 @@ mod tests {
     struct Fake;
 
     impl Known for Fake {
-        fn names(&mut self, prefix: &str) -> Vec<String> {
+        fn names(&mut self, which: Which, prefix: &str) -> NamesShape {
+            let many: Vec<String> = (0..10_000).map(|n| format!("host-{n:05}")).collect();
+            if which == Which::Added || prefix.starts_with("host") {
+                let fitting = many.iter().map(String::as_str).filter(|n| n.starts_with(prefix));
+                return NamesShape::of(&fitting.collect::<Vec<_>>(), MOST + 1);
+            }
             let all = [
                 "-x",
                 "db",
@@ -362,7 +408,7 @@ mod tests {
                 "we\u{7}ird",
             ];
             let fitting = all.into_iter().filter(|name| name.starts_with(prefix));
-            fitting.map(ToOwned::to_owned).collect()
+            NamesShape::of(&fitting.collect::<Vec<_>>(), MOST + 1)
         }
 
         fn notifiers(&mut self) -> Vec<String> {
@@ -421,10 +467,11 @@ mod tests {
         let verbs = vec![
             verb(
                 "pause",
-                vec![Values::Names],
+                vec![Values::Names(Which::All)],
                 vec![flag(&["--for"], Some(lengths)), flag(&["--json"], None)],
             ),
             verb("add", vec![Values::Free, Values::Targets], vec![options()]),
+            verb("remove", vec![Values::Names(Which::Added)], Vec::new()),
             verb("check", vec![Values::NamesAndTargets], vec![options()]),
             verb(
                 "events",
@@ -474,7 +521,7 @@ mod tests {
         for (line, expected) in [
             (
                 "",
-                &["pause", "add", "check", "events", "list", "notify"] as &[&str],
+                &["pause", "add", "remove", "check", "events", "list", "notify"] as &[&str],
             ),
             ("p", &["pause"]),
             ("nonsense ", &[]),
@@ -525,12 +572,47 @@ mod tests {
     }
 
     #[test]
+    fn of_many_names_only_what_all_begin_with_is_completed() {
+        for (line, count, common) in [
+            ("show host-0", 0, None),
+            ("pause host-0", 101, Some("host-0")),
+            ("pause h", 0, None),
+            ("pause hos", 0, None),
+            ("pause host", 101, Some("host-")),
+            ("pause host-000 host-0", 101, Some("host-0")),
+            ("pause host-0012", 10, None),
+            ("remove ", 101, Some("host-")),
+            ("remove host-0123", 10, None),
+        ] {
+            let found = candidates(&grammar(), line, line.len(), &mut Fake);
+            assert_eq!(found.len(), count, "{line}");
+            let more = found.iter().find(|candidate| candidate.is_more);
+            assert_eq!(more.map(|candidate| &*candidate.value), common, "{line}");
+        }
+        // In another case than was typed, or as the value of a flag.
+        let told = || {
+            vec![
+                Offer::new("Web-1", ""),
+                Offer::new("web-1", ""),
+                Offer::more(String::new()),
+            ]
+        };
+        let words: Vec<String> = first(told(), "we").into_iter().map(|offer| offer.word).collect();
+        assert_eq!(words, ["web-1", "we"]);
+        assert!(first(told(), "x").is_empty());
+        let labels = (0..=MOST)
+            .map(|n| Offer::new(format!("team={}{n}", n / MOST), ""))
+            .collect();
+        assert_eq!(first(labels, "t").pop().unwrap().word, "team=");
+    }
+
+    #[test]
     fn a_candidate_says_where_it_goes() {
         let line = "pause 'my s --json";
         let found = candidates(&grammar(), line, 11, &mut Fake);
         assert_eq!((found[0].start, found[0].end, found[0].goes_on), (6, 11, false));
         let found = candidates(&grammar(), "list\nadd x t", 12, &mut Fake);
         assert_eq!((found[0].start, found[0].end, found[0].goes_on), (11, 12, true));
-        assert_eq!(candidates(&grammar(), "p", 0, &mut Fake).len(), 6);
+        assert_eq!(candidates(&grammar(), "p", 0, &mut Fake).len(), 7);
     }
 }

@@ -244,7 +244,7 @@ fn edge(place: &mut Rect, ink: Ink, buffer: &mut Buffer) {
 }
 
 /// 100000 as `100,000`.
-pub(super) fn grouped(count: usize) -> String {
+pub(crate) fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

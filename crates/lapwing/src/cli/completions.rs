@@ -15,9 +15,10 @@ use clap::{Arg, Args, Command, Parser, ValueEnum, ValueHint};
 use clap_complete::{generate, shells};
 use lapwing_api::{
     client::{Client, ClientError},
-    monitors::{MAX_PAGE, MonitorQuery, Origin, SeriesQuery},
+    monitors::{MAX_PAGE, MonitorQuery, MonitorShape, NamesShape, Origin, SeriesQuery, shared},
     shapes::SeriesShape,
 };
+use lapwing_term::console::complete::Which;
 
 use super::{Failure, exit, local, report::DataArg, status};
 use crate::{
@@ -33,6 +34,8 @@ const FISH: &str = include_str!("completions/lapwing.fish");
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Most words that are offered: more is nothing to choose from.
 const MOST: usize = 1_000;
+/// Of more than that, so many are offered.
+const FEW: usize = 100;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -182,31 +185,35 @@ fn offers(words: &[String], environment: &Environment) -> Vec<String> {
     let kinds = kinds.filter(|kind| *kind != "heartbeat");
     let clean = |word: &String| !word.contains(char::is_control);
     let fits = |word: &String| word.starts_with(last) && !before.contains(word) && clean(word);
+    let told = match source {
+        Source::Monitors => data(words, environment).and_then(|f| names(&f, which(command), last).ok()),
+        Source::Targets if command == "check" => running(words, environment, last),
+        _ => None,
+    };
+    let common = told
+        .as_ref()
+        .filter(|told| told.more)
+        .map(|told| told.common.clone());
+    let names = told.into_iter().flat_map(|told| told.names);
     let found: BTreeSet<String> = match source {
         Source::Kinds => kinds.map(ToOwned::to_owned).collect(),
         Source::Commands => commands(&root, before),
-        Source::Targets => {
-            let mut found: BTreeSet<String> = kinds.map(|kind| format!("{kind}://")).collect();
-            if command == "check"
-                && let Some(folder) = data(words, environment)
-            {
-                let asked = local::ask_if_any(&folder, async |daemon| all_names(daemon, last).await);
-                found.extend(asked.ok().flatten().into_iter().flatten());
-            }
-            found
-        }
-        Source::Monitors | Source::Notifiers => {
-            let Some(folder) = data(words, environment) else {
-                return Vec::new();
-            };
-            if source == Source::Notifiers {
-                notifiers(&folder)
-            } else {
-                names(&folder, command, last).unwrap_or_default()
-            }
-        }
+        Source::Targets => kinds.map(|kind| format!("{kind}://")).chain(names).collect(),
+        Source::Monitors => names.collect(),
+        Source::Notifiers => data(words, environment).map_or_else(BTreeSet::new, |folder| notifiers(&folder)),
     };
-    found.into_iter().filter(fits).collect()
+    let mut found: Vec<String> = found.into_iter().filter(fits).collect();
+    if let Some(common) = common {
+        hold_back(&mut found, &common, last);
+    }
+    found
+}
+
+/// Names that a daemon can check now.
+fn running(words: &[String], environment: &Environment, last: &str) -> Option<NamesShape> {
+    let folder = data(words, environment)?;
+    let asked = local::ask_if_any(&folder, async |daemon| all_names(daemon, last).await);
+    asked.ok().flatten()
 }
 
 /// Commands below those that `help` and `man` already have.
@@ -223,46 +230,65 @@ fn notifiers(folder: &Path) -> BTreeSet<String> {
     all.into_iter().flatten().map(|notifier| notifier.name).collect()
 }
 
-/// Names that begin with `last` and that a command can be used for: those of the daemon, or those that it left behind.
-fn names(folder: &Path, command: &str, last: &str) -> Result<BTreeSet<String>, Failure> {
-    let of_a_state = |state: &str| {
-        let query = SeriesQuery {
-            search: last.to_owned(),
-            states: vec![state.to_owned()],
-            limit: MAX_PAGE,
-            ..SeriesQuery::default()
-        };
-        let asked = local::ask_if_any(folder, async |daemon| daemon.series(&query).await);
-        asked.map(|page| page.map(|page| chosen(&page.series, command)))
-    };
-    let asked = match command {
-        "resume" => of_a_state("paused"),
-        "ack" => of_a_state("down"),
-        "edit" | "remove" => local::ask_if_any(folder, async |daemon| added_names(daemon, last).await),
-        _ => local::ask_if_any(folder, async |daemon| all_names(daemon, last).await),
-    };
-    match asked? {
-        Some(names) => Ok(names),
-        None => Ok(chosen(&status::look(folder)?.series, command)),
+/// Whose names a command can be used for.
+pub(super) fn which(command: &str) -> Which {
+    match command {
+        "edit" | "remove" => Which::Added,
+        "ack" => Which::Down,
+        "resume" => Which::Paused,
+        _ => Which::All,
     }
 }
 
-/// Monitors that can be changed: those that were added.
-async fn added_names(daemon: &Client, last: &str) -> Result<BTreeSet<String>, ClientError> {
-    let query = MonitorQuery {
-        search: last.to_owned(),
-        ..MonitorQuery::default()
-    };
-    let found = daemon.monitors(&query).await?.monitors.into_iter();
-    let added = found.filter(|monitor| matches!(monitor.origin, Origin::Added { .. }));
-    Ok(added.map(|monitor| monitor.name).take(MOST).collect())
+/// Names that begin with `last`: those of the daemon, or those that it left behind.
+fn names(folder: &Path, which: Which, last: &str) -> Result<NamesShape, Failure> {
+    let asked = local::ask_if_any(folder, async |daemon| match which {
+        Which::All => all_names(daemon, last).await,
+        _ => begun(daemon, which, last, MOST).await,
+    });
+    Ok(match asked? {
+        Some(names) => names,
+        None => chosen(&status::look(folder)?.series, which, last, MOST),
+    })
 }
 
-/// Only monitors when there are too many, and none when these are too many, too.
-async fn all_names(daemon: &Client, last: &str) -> Result<BTreeSet<String>, ClientError> {
+/// Names that begin with `prefix`: at most `most`, or the first few where there are more.
+pub(super) async fn begun(
+    daemon: &Client,
+    which: Which,
+    prefix: &str,
+    most: usize,
+) -> Result<NamesShape, ClientError> {
+    let state = match which {
+        Which::All => return daemon.names(prefix, most).await,
+        Which::Added => {
+            let query = MonitorQuery {
+                search: prefix.to_owned(),
+                ..MonitorQuery::default()
+            };
+            let found = daemon.monitors(&query).await?.monitors;
+            let added = |monitor: &&MonitorShape| matches!(monitor.origin, Origin::Added { .. });
+            let added = found.iter().filter(added).map(|monitor| monitor.name.as_str());
+            return Ok(few(added, prefix, most));
+        }
+        Which::Down => "down",
+        Which::Paused => "paused",
+    };
+    let query = SeriesQuery {
+        search: prefix.to_owned(),
+        states: vec![state.to_owned()],
+        limit: MAX_PAGE,
+        ..SeriesQuery::default()
+    };
+    let page = daemon.series(&query).await?;
+    Ok(chosen(&page.series, which, prefix, most))
+}
+
+/// Only monitors when there are too many.
+async fn all_names(daemon: &Client, last: &str) -> Result<NamesShape, ClientError> {
     let found = daemon.names(last, MOST).await?;
     if !found.more {
-        return Ok(found.names.into_iter().collect());
+        return Ok(found);
     }
     let query = MonitorQuery {
         search: last.to_owned(),
@@ -270,25 +296,46 @@ async fn all_names(daemon: &Client, last: &str) -> Result<BTreeSet<String>, Clie
         ..MonitorQuery::default()
     };
     let page = daemon.monitors(&query).await?;
-    let few = page.matching <= MOST;
-    let names = page.monitors.into_iter().map(|monitor| monitor.name);
-    Ok(names.filter(|_| few).collect())
+    let monitors = page.monitors.iter().map(|monitor| monitor.name.as_str());
+    let monitors = few(monitors, last, MOST);
+    if page.matching <= MOST && !monitors.names.is_empty() {
+        return Ok(monitors);
+    }
+    daemon.names(last, FEW).await
 }
 
-/// Monitors and series that a command can be used for; only monitors when there are too many.
-fn chosen(series: &[SeriesShape], command: &str) -> BTreeSet<String> {
-    let wanted = |series: &&SeriesShape| match command {
-        "resume" => series.paused.is_some(),
-        "ack" => series.state == "down" && series.acknowledged.is_none(),
-        _ => true,
+/// Monitors and series that are meant; only monitors when there are too many.
+fn chosen(series: &[SeriesShape], which: Which, prefix: &str, most: usize) -> NamesShape {
+    let wanted = |series: &&SeriesShape| match which {
+        Which::Paused => series.paused.is_some(),
+        Which::Down => series.state == "down" && series.acknowledged.is_none(),
+        Which::All | Which::Added => true,
     };
-    let monitors: BTreeSet<String> = series.iter().filter(wanted).map(|s| s.monitor.clone()).collect();
-    let all = series.iter().filter(wanted).map(|s| s.series.clone());
-    let all: BTreeSet<String> = all.chain(monitors.iter().cloned()).collect();
-    match (all.len(), monitors.len()) {
-        (..=MOST, _) => all,
-        (_, ..=MOST) => monitors,
-        _ => BTreeSet::new(),
+    let wanted = || series.iter().filter(wanted);
+    let monitors = few(wanted().map(|s| s.monitor.as_str()), prefix, most);
+    let all = wanted().flat_map(|s| [s.series.as_str(), s.monitor.as_str()]);
+    let all = few(all, prefix, most);
+    if all.more && !monitors.more && !monitors.names.is_empty() {
+        monitors
+    } else {
+        all
+    }
+}
+
+/// Of names in any order, those that begin with `prefix`; the first few where there are more than `most`.
+fn few<'a>(names: impl Iterator<Item = &'a str>, prefix: &str, most: usize) -> NamesShape {
+    let all: BTreeSet<&str> = names.filter(|name| name.starts_with(prefix)).collect();
+    let all: Vec<&str> = all.into_iter().collect();
+    NamesShape::of(&all, if all.len() > most { FEW } else { most })
+}
+
+/// Adds what keeps a shell from completing more than all begin with, where these are not all.
+fn hold_back(found: &mut Vec<String>, common: &str, last: &str) {
+    let mut words = found.iter().map(String::as_str);
+    let shown = words.next().map_or("", |first| words.fold(first, shared));
+    let begun = if common.starts_with(last) { common } else { last };
+    if shown.len() > begun.len() && !begun.is_empty() {
+        found.push(begun.to_owned());
     }
 }
 
@@ -406,6 +453,29 @@ mod tests {
         assert_eq!(offers(&words, &Environment::default()), ["tls://"]);
         let words = ["lapwing", "help", "service", "un"].map(ToOwned::to_owned);
         assert_eq!(offers(&words, &Environment::default()), ["uninstall"]);
+    }
+
+    #[test]
+    fn of_many_names_a_shell_completes_only_what_all_begin_with() {
+        let all: Vec<String> = (0..10_000).map(|n| format!("host-{n:05}")).collect();
+        let all = || all.iter().map(String::as_str);
+        let told = few(all(), "host-00", MOST);
+        assert_eq!((told.names.len(), told.more), (1_000, false));
+        let told = few(all(), "host-0", MOST);
+        assert_eq!(
+            (told.names.len(), told.more, &*told.common),
+            (FEW, true, "host-0")
+        );
+        for (words, common, last, added) in [
+            (["host-00", "host-01"], "host-0", "h", None),
+            (["host-00", "host-00x"], "host-0", "h", Some("host-0")),
+            (["web-00", "web-01"], "", "w", Some("w")),
+            (["web-00", "web-01"], "", "", None),
+        ] {
+            let mut found = words.map(ToOwned::to_owned).to_vec();
+            hold_back(&mut found, common, last);
+            assert_eq!(found.get(2).map(String::as_str), added, "{words:?}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use self::{
     runner::{Ran, Runner},
     stop::Stop,
 };
-use super::{Failure, exit, local, report::DataArg, watch::is_fit};
+use super::{Failure, exit, local, report::DataArg, top::HELLO, watch::is_fit};
 use crate::{config::Environment, out};
 
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub fn console(args: &ConsoleArgs, environment: &Environment) -> Result<u8, Fail
         limit: 5,
         ..SeriesQuery::default()
     };
-    let first = runtime.block_on(local::client(&folder).series(&first))?;
+    let first = runtime.block_on(local::client(&folder).with_patience(HELLO).series(&first))?;
     let is_interactive = args.execute.is_empty() && io::stdin().is_terminal();
     let stop = if is_interactive {
         Stop::listen(runtime.handle())?

@@ -4,6 +4,8 @@ mod feed;
 mod life;
 mod screen;
 
+use std::time::Duration;
+
 use clap::Args;
 use lapwing_api::{
     client::{Client, ClientError},
@@ -12,6 +14,9 @@ use lapwing_api::{
 
 use super::{Failure, edits, exit, report::DataArg, watch::is_fit};
 use crate::{config::Environment, listeners::SOCKET};
+
+/// How long the daemon may take for its first answer.
+pub(super) const HELLO: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,10 +51,11 @@ pub fn top(args: &TopArgs, environment: &Environment) -> Result<u8, Failure> {
         .enable_all()
         .build()?;
     // What cannot be reached is said before the screen is taken.
-    let first = runtime.block_on(client.series(&SeriesQuery {
+    let query = SeriesQuery {
         limit: 1,
         ..SeriesQuery::default()
-    }));
+    };
+    let first = runtime.block_on(client.clone().with_patience(HELLO).series(&query));
     first.map_err(|error| failure(&error))?;
     let ended = runtime.block_on(life::live(client, &args.search, edits::by(environment)));
     runtime.shutdown_background();

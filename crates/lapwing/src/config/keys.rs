@@ -170,7 +170,7 @@ pub static MONITOR: &[Key] = &[
         KeyType::Text,
         "",
         "\"web\"",
-        "What the monitor is called, at most 100 characters, without \"/\". Required, and unique.",
+        "What the monitor is called, at most 100 characters, without \"/\", and not beginning with \"-\". Required, and unique.",
     ),
     key(
         "target",

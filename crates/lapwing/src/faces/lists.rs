@@ -75,7 +75,9 @@ pub fn monitors(view: &View, planned: &Planned, query: &MonitorQuery) -> Monitor
     let words = query.search.trim().to_lowercase();
     let (groups, left_out) = (&view.index.monitors, planned.origins.left_out());
     let watched = groups.iter().map(Listed::Watched);
-    let unwatched = left_out.iter().map(|out| Listed::Unwatched(unwatched_shape(out)));
+    let unwatched = left_out
+        .iter()
+        .map(|out| Listed::Unwatched(Box::new(unwatched_shape(out))));
     let mut found: Vec<Listed<'_>> = watched
         .chain(unwatched)
         .filter(|one| one.shows(view, &words))
@@ -101,7 +103,7 @@ pub fn monitors(view: &View, planned: &Planned, query: &MonitorQuery) -> Monitor
 /// A monitor on a list.
 enum Listed<'a> {
     Watched(&'a Group),
-    Unwatched(MonitorShape),
+    Unwatched(Box<MonitorShape>),
 }
 
 impl Listed<'_> {
@@ -128,7 +130,7 @@ impl Listed<'_> {
     fn shape(self, view: &View, planned: &Planned) -> MonitorShape {
         match self {
             Self::Watched(group) => monitor_shape(view, planned, group),
-            Self::Unwatched(shape) => shape,
+            Self::Unwatched(shape) => *shape,
         }
     }
 }
@@ -151,17 +153,7 @@ pub fn names(view: &View, planned: &Planned, prefix: &str, limit: usize) -> Name
         all.sort_by(|a, b| natural(a, b));
         all.dedup();
     }
-    let mut found = all.into_iter();
-    let names: Vec<String> = found
-        .by_ref()
-        .take(limit.min(MAX_PAGE))
-        .map(str::to_owned)
-        .collect();
-    NamesShape {
-        v: VERSION,
-        names,
-        more: found.next().is_some(),
-    }
+    NamesShape::of(&all, limit.min(MAX_PAGE))
 }
 
 /// All about the monitor, or the one series, that is called so.

@@ -27,6 +27,8 @@ use crate::engine::Message;
 const SERVES: u32 = 20;
 /// But never longer than this.
 const OLDEST: Duration = Duration::from_secs(1);
+/// With fewer series, every question has a look of its own: what somebody has just seen elsewhere is here too.
+const MANY: usize = 5_000;
 /// A look that nobody has asked for in so long is forgotten: it may hold a hundred thousand series.
 const KEPT: Duration = Duration::from_secs(10);
 
@@ -126,7 +128,9 @@ async fn take(
     let view = tokio::task::spawn_blocking(build).await;
     let view = view.map_err(|_| Refusal::stopping())?;
     let now = clock.mono();
-    latest.serves = asked + (now.since(asked) * SERVES).min(OLDEST);
+    if view.snapshot.series.len() >= MANY {
+        latest.serves = asked + (now.since(asked) * SERVES).min(OLDEST);
+    }
     latest.used = now;
     latest.view = Some(Arc::clone(&view));
     Ok(view)

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, OpenOptions, Permissions},
     io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -17,6 +17,7 @@ use lapwing_store::{DataDir, Key, Ledger, book};
 use crate::{
     kit::{Daemon, Home, PATIENCE, QUICK, Ran, instant, look},
     peers::{Answer, Door, HttpSink},
+    terminal::Terminal,
 };
 
 /// A daemon that must refuse to start: it is killed when it does not.
@@ -650,4 +651,63 @@ fn fill(path: &str) {
             );
         }
     }
+}
+
+#[test]
+fn words_of_others_do_not_steer_the_terminal() {
+    let home = Home::quick("[[monitor]]\nname = \"web\"\ntarget = \"tcp://127.0.0.1:1\"\n");
+    fs::create_dir(home.path("data")).unwrap();
+    let socket = UnixListener::bind(home.path("data/lapwing.sock")).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in socket.incoming().map_while(Result::ok) {
+            let body = r#"{"error":"\u001b]0;pwned\u0007\u202eno\nmore"}"#;
+            let head = format!("content-length: {}\r\nconnection: close", body.len());
+            let answer = format!("HTTP/1.1 409 Conflict\r\n{head}\r\n\r\n{body}");
+            // It reads the head, so that its end is no reset.
+            let mut buffer = [0; 4096];
+            drop(
+                stream
+                    .read(&mut buffer)
+                    .and_then(|_| stream.write_all(answer.as_bytes())),
+            );
+        }
+    });
+    for (args, words) in [
+        (&["status"][..], "]0;pwned  no\nmore\n"),
+        (&["show", "\u{1b}[31mx"], "]0;pwned"),
+        (
+            &["check", "tcp://127.0.0.1:1", "--timeout", "\u{1b}[31mx"],
+            "--timeout",
+        ),
+        (&["\u{1b}]0;x\u{7}"], "unrecognized"),
+        (&["report", "--since", "1\u{1b}[31mx"], "is not a time"),
+    ] {
+        let ran = Ran::of(home.lapwing().env("CLICOLOR_FORCE", "1").args(args));
+        assert!(ran.code == 2 && ran.err.contains(words), "{args:?}: {ran:?}");
+        let steers = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!ran.err.contains(steers), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn needs_tmux_a_dumb_terminal_gets_no_colours() {
+    let door = Door::closed();
+    let home = one_monitor(&door);
+    let daemon = home.start();
+    daemon.wait_state("web", "down");
+    let lapwing = env!("CARGO_BIN_EXE_lapwing");
+    let terminal = Terminal::open(
+        &home,
+        100,
+        &format!("{lapwing} status; TERM=dumb {lapwing} status; echo done"),
+    );
+    terminal.wait(&["done"]);
+    let seen = terminal.tmux(&["capture-pane", "-p", "-e"]);
+    let lines: Vec<&str> = seen.lines().filter(|line| line.contains("1 down")).collect();
+    assert_eq!(lines.len(), 2, "{seen}");
+    assert!(
+        lines[0].contains('\u{1b}') && !lines[1].contains('\u{1b}'),
+        "{seen}"
+    );
+    daemon.stop();
 }

@@ -4,7 +4,7 @@ use std::{
     fs::{self, Permissions},
     io::{Read, Write},
     net::TcpStream,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     process::Stdio,
 };
 
@@ -210,7 +210,7 @@ fn status_with_and_without_a_daemon() {
         flip.url()
     ));
     let never = home.run(&["status"]);
-    assert!(never.refused().contains("has the daemon run"), "{never:?}");
+    assert!(never.refused().contains("`lapwing run` starts one"), "{never:?}");
     let daemon = home.start();
     daemon.wait_state("one", "up");
     daemon.wait_state("two", "up");
@@ -560,5 +560,48 @@ fn the_status_page_answers_under_names_of_this_machine_only() {
             assert!(!answer.contains("web"), "{host}{path}: {answer}");
         }
     }
+    daemon.stop();
+}
+
+#[test]
+fn words_of_other_programs_lead_to_those_of_this_one() {
+    let door = Door::open();
+    let home = Home::quick(&format!(
+        "[[monitor]]\nname = \"web\"\ntarget = \"{}\"\n",
+        door.url()
+    ));
+    for (word, here) in [
+        ("stop", "'pause', 'remove'"),
+        ("start", "'resume'"),
+        ("delete", "'remove'"),
+        ("rm", "'remove'"),
+        ("logs", "'events'"),
+        ("tail", "'events'"),
+        ("ls", "'list'"),
+        ("stats", "'report'"),
+        ("repot", "'report'"),
+    ] {
+        let ran = home.run(&[word]);
+        assert!(ran.code == 2 && ran.err.contains(here), "{word}: {ran:?}");
+    }
+    let below = home.run(&["service", "rm"]);
+    assert!(
+        below.code == 2 && !below.err.contains("'remove'"),
+        "those of the program alone: {below:?}"
+    );
+    let daemon = home.start();
+    let at_prompt = |line: &str| home.run(&["console", "-x", line]);
+    let backup = at_prompt("backup x.tar");
+    assert!(
+        backup.refused().ends_with("run `lapwing backup` in a shell"),
+        "{backup:?}"
+    );
+    assert!(at_prompt("ls").err.contains("'list'"));
+    // As the console starts it: by another name.
+    let usage = Ran::of(home.lapwing().arg0("exe").args(["status", "--wrong"]));
+    assert!(
+        usage.code == 2 && usage.err.contains("Usage: lapwing status"),
+        "{usage:?}"
+    );
     daemon.stop();
 }

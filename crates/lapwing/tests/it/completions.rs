@@ -138,12 +138,8 @@ fn needs_fish_completes_commands_and_the_names_of_a_running_daemon() {
     daemon.stop();
 }
 
-#[test]
-fn needs_zsh_completes_commands_and_the_names_of_a_running_daemon() {
-    let door = Door::open();
-    let home = home(&door);
-    let daemon = home.start();
-    daemon.wait_state("db", "up");
+/// What zsh makes of `line` and Tab: the words after the name of the program.
+fn zsh(home: &Home, line: &str) -> Vec<String> {
     // A terminal for zsh, in zsh: a line is typed and Tab pressed, and the line that came of it is run by `lapwing()`.
     let ask = r#"
         zmodload zsh/zpty
@@ -156,11 +152,18 @@ fn needs_zsh_completes_commands_and_the_names_of_a_running_daemon() {
         zpty -r type seen '*typed*'
         zpty -d type
         cat typed"#;
-    let zsh = |line: &str| {
-        let ran = Ran::of(shell(&home, "timeout").args(["20", "zsh", "-f", "-c", ask, "zsh", line]));
-        assert_eq!(ran.code, 0, "{line:?}: {ran:?}");
-        ran.out.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
-    };
+    let ran = Ran::of(shell(home, "timeout").args(["20", "zsh", "-f", "-c", ask, "zsh", line]));
+    assert_eq!(ran.code, 0, "{line:?}: {ran:?}");
+    ran.out.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn needs_zsh_completes_commands_and_the_names_of_a_running_daemon() {
+    let door = Door::open();
+    let home = home(&door);
+    let daemon = home.start();
+    daemon.wait_state("db", "up");
+    let zsh = |line: &str| zsh(&home, line);
     assert_eq!(zsh("lapwing pau"), ["pause"]);
     assert_eq!(zsh("lapwing pause d"), ["pause", "db"]);
     assert_eq!(zsh("lapwing pause wi"), ["pause", "wide area & more"]);
@@ -172,6 +175,59 @@ fn needs_zsh_completes_commands_and_the_names_of_a_running_daemon() {
     );
     assert_eq!(zsh("lapwing notify test o"), ["notify", "test", "ops"]);
     assert_eq!(zsh("lapwing check tl"), ["check", "tls://"]);
+    daemon.stop();
+}
+
+/// More monitors than a shell is offered.
+fn many() -> Home {
+    let mut config =
+        String::from("[[monitor]]\nname = \"web\"\ntarget = \"heartbeat:web\"\nperiod = \"1h\"\n");
+    for n in 0..1_200 {
+        config +=
+            &format!("[[monitor]]\nname = \"host-{n:04}\"\ntarget = \"heartbeat:h{n}\"\nperiod = \"1h\"\n");
+    }
+    let home = Home::quick(&config);
+    for shell in ["bash", "zsh", "fish"] {
+        fs::write(home.path(shell), home.run(&["completions", shell]).out).unwrap();
+    }
+    home
+}
+
+#[test]
+fn needs_bash_of_many_names_what_is_common_is_completed() {
+    let home = many();
+    let daemon = home.start();
+    let common = |names: &[String]| {
+        let is_begun = |end: &usize| names.iter().all(|name| name.starts_with(&names[0][..*end]));
+        let end = (0..=names[0].len()).rev().find(is_begun).unwrap();
+        names[0][..end].to_owned()
+    };
+    for (line, expected) in [
+        ("lapwing show host-", "host-"),
+        ("lapwing show ho", "host-"),
+        ("lapwing show ", ""),
+    ] {
+        let names = bash(&home, line);
+        assert_eq!(names.len(), 100, "{line:?}");
+        assert_eq!(common(&names), expected, "{line:?}: {names:?}");
+        assert_eq!(names[0], "host-0000");
+    }
+    assert_eq!(bash(&home, "lapwing show host-0").len(), 1_000);
+    // One that stands there already is not what keeps bash back.
+    let names = bash(&home, "lapwing pause host-1000 host-");
+    assert_eq!(common(&names), "host-", "{names:?}");
+    daemon.stop();
+}
+
+#[test]
+fn needs_zsh_and_fish_of_many_names_what_is_common_is_completed() {
+    let home = many();
+    let daemon = home.start();
+    assert_eq!(zsh(&home, "lapwing show ho"), ["show", "host-"]);
+    let ask = "source ./fish; complete -C 'lapwing show ho'";
+    let fish = Ran::of(shell(&home, "fish").args(["--no-config", "-c", ask]));
+    let found: Vec<&str> = fish.out.lines().collect();
+    assert_eq!((found.len(), found[0], found[99]), (100, "host-0000", "host-1000"));
     daemon.stop();
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     process::{Command, Stdio},
 };
 
@@ -403,6 +403,52 @@ fn needs_tmux_tab_completes_the_whole_word_under_the_cursor() {
 }
 
 #[test]
+fn needs_tmux_of_many_names_what_is_common_is_completed() {
+    let one =
+        |n| format!("[[monitor]]\nname = \"host-{n:04}\"\ntarget = \"heartbeat:h{n}\"\nperiod = \"1h\"\n");
+    let home = Home::quick(&(0..1_200).map(one).collect::<String>());
+    let file = home.path(".local/state/lapwing/history");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    symlink(home.path("elsewhere"), &file).unwrap();
+    let daemon = home.start();
+    let terminal = console(&home, 80);
+    terminal.wait(&["what you type is not kept: ", "it is a symbolic link"]);
+    terminal.rests();
+    terminal.wipes();
+    terminal.types("show host-0");
+    terminal.wait(&["> show host-0\n", "… and more"]);
+    terminal.chooses("host-0000");
+    terminal.wait(&["> show host-0\n"]);
+    terminal.clears();
+    terminal.wipes();
+    terminal.types("show ho");
+    terminal.wait(&["> show ho\n"]);
+    terminal.press(&["Tab"]);
+    terminal.wait(&["> show host-\n"]);
+    terminal.clears();
+    terminal.wipes();
+    // Nothing was added, is down or is paused: nothing is offered.
+    for line in [
+        "remove host",
+        "ack host",
+        "resume host",
+        "add sh",
+        "list --interval 12",
+    ] {
+        terminal.types(line);
+        terminal.press(&["Tab"]);
+        // The line runs with the next Enter: no menu takes it.
+        terminal.press(&["Enter"]);
+        terminal.wait(&[&format!("> {line}\n")]);
+        terminal.rests();
+        assert!(!terminal.scrolled().contains("NO RECORDS"), "{line}");
+        terminal.wipes();
+    }
+    assert!(!home.path("elsewhere").exists());
+    daemon.stop();
+}
+
+#[test]
 fn needs_tmux_a_signal_ends_the_console_and_what_runs_in_it() {
     let (web, db) = (Door::open(), Door::closed());
     let home = three(&web, &db);
@@ -419,7 +465,6 @@ fn needs_tmux_a_signal_ends_the_console_and_what_runs_in_it() {
         terminal.wait(&["> half a line"]);
         kill(terminal.console(), signal).unwrap();
         ended(times);
-        terminal.tmux(&["send-keys", "-R"]);
         terminal.rests();
     }
     terminal.types("events --follow");

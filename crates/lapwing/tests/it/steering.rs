@@ -510,6 +510,57 @@ fn needs_root_the_socket_of_another_user() {
     daemon.stop();
 }
 
+#[test]
+fn a_mistake_in_the_configuration_does_not_keep_from_the_daemon() {
+    let door = Door::open();
+    let home = Home::quick(&(monitor("web", &door.url()) + "[store]\npath = \"data\"\n"));
+    let daemon = home.start();
+    daemon.wait_state("web", "up");
+    home.edit("[store]", "x = [\n[store]");
+    let warned = "has mistakes (`lapwing config check` shows them); asking the daemon on ";
+    for args in [
+        &["status"][..],
+        &["list"],
+        &["console", "-x", "status"],
+        &["pause", "web"],
+        &["events"],
+        &["report"],
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+        assert!(
+            ran.err.contains(warned) && ran.err.lines().count() == 1,
+            "{args:?}: {ran:?}"
+        );
+    }
+    let refused = home.run(&["reload"]);
+    assert!(
+        refused.code == 2 && refused.err.contains(warned) && refused.err.contains("this is not TOML"),
+        "{refused:?}"
+    );
+    let typing = home.run(&["completions", "bash", "--", "lapwing", "pause", "w"]);
+    assert_eq!((typing.err.as_str(), typing.out.contains("web")), ("", true));
+    daemon.stop();
+    let alone = home.run(&["status"]);
+    assert!(
+        alone.code == 2 && alone.err.contains("this is not TOML") && alone.err.contains("`--data FOLDER`"),
+        "{alone:?}"
+    );
+}
+
+#[test]
+fn an_end_is_confirmed_in_the_time_zone_of_who_gave_it() {
+    let door = Door::open();
+    let home = Home::quick(&monitor("web", &door.url()));
+    let daemon = home.start();
+    let until = ["pause", "web", "--until", "2100-01-01T12:00"];
+    for zone in ["Asia/Tokyo", "UTC", "America/New_York"] {
+        let ran = Ran::of(home.lapwing().env("TZ", zone).args(until));
+        done(&ran, "paused web until 2100-01-01 12:00:00");
+    }
+    daemon.stop();
+}
+
 /// Ends a command as Ctrl-C does.
 fn interrupt(live: &Live) {
     kill(Pid::from_raw(live.child.id() as i32), Signal::SIGINT).unwrap();

@@ -106,6 +106,8 @@ fn needs_root_needs_setpriv_the_daemon_of_another_user_is_refused_in_a_sentence(
         &["events", "--follow"],
         &["pause", "web"],
         &["reload"],
+        &["report"],
+        &["config", "export"],
     ] {
         let ran = as_nobody(&home, args);
         let said = ran.refused();

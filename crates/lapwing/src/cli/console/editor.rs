@@ -23,7 +23,7 @@ use super::{
     known::Names,
     live::{Live, Screen},
     memory::Memory,
-    menu::{Choosing, Typing},
+    menu::{Choosing, MORE, Typing},
     runner::Runner,
     stop::Stop,
 };
@@ -65,6 +65,10 @@ impl Full {
             grammar: grammar::grammar(runner.commands()),
             names: Arc::clone(&names),
         };
+        let (memory, without) = Memory::open(environment, grammar::secrets());
+        if let Some(why) = without {
+            out::complain(&format!("lapwing: what you type is not kept: {why}\n"));
+        }
         let has_colours = out::paint() == Paint::Colour;
         let printer = ExternalPrinter::new(WAITING);
         let mut screen = Screen {
@@ -75,7 +79,7 @@ impl Full {
         let mut reedline = Reedline::create()
             .with_ansi_colors(has_colours)
             .use_bracketed_paste(true)
-            .with_history(Box::new(Memory::open(environment, grammar::secrets())))
+            .with_history(Box::new(memory))
             .with_hinter(Box::new(hints))
             .with_highlighter(Box::new(Unpainted))
             .with_completer(Box::new(offers))
@@ -175,6 +179,7 @@ impl Completer for Offers {
             value: candidate.value,
             description: Some(candidate.about).filter(|about| !about.is_empty()),
             span: Span::new(candidate.start, candidate.end),
+            display_override: candidate.is_more.then(|| MORE.to_owned()),
             append_whitespace: !candidate.goes_on && !line[candidate.end..].starts_with(char::is_whitespace),
             ..Suggestion::default()
         });

@@ -7,7 +7,7 @@ use lapwing_core::kind::{Address, KindInfo, OptionInfo, OptionType};
 use lapwing_term::console::complete::{Choice, Flag, Grammar, Scheme, Values, Verb};
 
 use crate::{
-    cli::{self, Failure, STYLES, man},
+    cli::{self, Failure, STYLES, completions, man},
     config::{self, keys},
 };
 
@@ -244,7 +244,7 @@ fn values(command: &Command, arg: &Arg) -> Values {
     let name = arg.get_value_names().and_then(|names| names.first());
     match (name.map_or("", clap::builder::Str::as_str), command.get_name()) {
         ("MONITOR", "events") => Values::WordsOrNames(events()),
-        ("NAME" | "MONITOR", _) => Values::Names,
+        ("NAME" | "MONITOR", command) => Values::Names(completions::which(command)),
         ("NOTIFIER", _) => Values::Notifiers,
         ("TARGET", "check") => Values::NamesAndTargets,
         ("TARGET", _) => Values::Targets,
@@ -265,15 +265,22 @@ fn values(command: &Command, arg: &Arg) -> Values {
 
 #[cfg(test)]
 mod tests {
-    use lapwing_term::console::complete::{Known, candidates};
+    use lapwing_api::monitors::NamesShape;
+    use lapwing_term::console::complete::{Known, Which, candidates};
 
     use super::*;
 
     struct Nobody;
 
     impl Known for Nobody {
-        fn names(&mut self, _: &str) -> Vec<String> {
-            vec!["web".to_owned()]
+        fn names(&mut self, which: Which, _: &str) -> NamesShape {
+            let name = match which {
+                Which::All => "web",
+                Which::Added => "added",
+                Which::Down => "broken",
+                Which::Paused => "resting",
+            };
+            NamesShape::of(&[name], 1)
         }
 
         fn notifiers(&mut self) -> Vec<String> {
@@ -336,6 +343,10 @@ mod tests {
     fn every_argument_is_completed_by_what_it_is() {
         for (line, expected) in [
             ("pause ", "web"),
+            ("remove ", "added"),
+            ("edit ", "added"),
+            ("ack ", "broken"),
+            ("resume ", "resting"),
             ("pause web --fo", "--for"),
             ("pause web --for ", "30m"),
             ("silence web --unt", "--until"),

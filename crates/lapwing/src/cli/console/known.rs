@@ -6,10 +6,12 @@ use std::{collections::HashMap, time::Duration};
 
 use lapwing_api::{
     client::{Client, ClientError},
-    monitors::MonitorQuery,
+    monitors::{MonitorQuery, NamesShape},
 };
-use lapwing_term::console::complete::{Known, MOST};
+use lapwing_term::console::complete::{Known, MOST, Which};
 use tokio::runtime::Handle;
+
+use crate::cli::completions;
 
 /// Longest time that somebody who types is kept waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -20,8 +22,8 @@ const LABELLED: usize = 1_000;
 pub(super) struct Names {
     client: Client,
     runtime: Handle,
-    /// By prefix; true where these are all.
-    begun: HashMap<String, (Vec<String>, bool)>,
+    /// By prefix.
+    begun: HashMap<(Which, String), NamesShape>,
     notifiers: Option<Vec<String>>,
     labels: Option<Vec<String>>,
 }
@@ -51,24 +53,25 @@ impl Names {
 }
 
 impl Known for Names {
-    fn names(&mut self, prefix: &str) -> Vec<String> {
+    fn names(&mut self, which: Which, prefix: &str) -> NamesShape {
         // All that begins with a shorter prefix is enough.
         let mut shorter = prefix.char_indices().map(|(at, _)| &prefix[..at]).chain([prefix]);
-        let known = shorter.find_map(|p| self.begun.get(p).filter(|(_, all)| *all || p == prefix));
-        if let Some((names, _)) = known {
-            return names
-                .iter()
-                .filter(|name| name.starts_with(prefix))
-                .cloned()
-                .collect();
+        let known = shorter.find_map(|p| {
+            let told = self.begun.get(&(which, p.to_owned()));
+            told.filter(|told| !told.more || p == prefix)
+        });
+        if let Some(told) = known {
+            let mut told = told.clone();
+            told.names.retain(|name| name.starts_with(prefix));
+            return told;
         }
         // One more than are shown, for some may stand in the line already.
-        let Some(found) = self.ask(self.client.names(prefix, MOST + 1)) else {
-            return Vec::new();
+        let question = completions::begun(&self.client, which, prefix, MOST + 1);
+        let Some(told) = self.ask(question) else {
+            return NamesShape::of(&[], 0);
         };
-        self.begun
-            .insert(prefix.to_owned(), (found.names.clone(), !found.more));
-        found.names
+        self.begun.insert((which, prefix.to_owned()), told.clone());
+        told
     }
 
     fn notifiers(&mut self) -> Vec<String> {

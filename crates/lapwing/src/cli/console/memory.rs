@@ -1,15 +1,16 @@
 //! What was typed, kept from one console to the next.
 //!
-//! It must never keep a line that holds a secret, nor let others read the file.
+//! It must never keep a line that holds a secret, let others read the file, nor write what is no file of its own.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions, Permissions},
+    fs::{DirBuilder, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use lapwing_term::console::paste::holds_secret;
+use nix::fcntl::OFlag;
 use reedline::{
     FileBackedHistory, History, HistoryItem, HistoryItemId, HistorySessionId, ReedlineError,
     ReedlineErrorVariants, Result, SearchQuery,
@@ -27,14 +28,14 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// In the file of the user; without one, for as long as the console lives.
-    pub(super) fn open(environment: &Environment, secrets: Vec<String>) -> Self {
-        let file = path(environment).filter(|path| private(path).is_ok());
-        let kept = file.and_then(|path| FileBackedHistory::with_file(MOST, path).ok());
-        Self {
-            kept: kept.unwrap_or_default(),
-            secrets,
-        }
+    /// In the file of the user; without one, for as long as the console lives, and why.
+    pub(super) fn open(environment: &Environment, secrets: Vec<String>) -> (Self, Option<String>) {
+        let (kept, why) = match path(environment).as_deref().map(kept) {
+            Some(Ok(kept)) => (kept, None),
+            Some(Err(why)) => (FileBackedHistory::default(), Some(why)),
+            None => (FileBackedHistory::default(), None),
+        };
+        (Self { kept, secrets }, why)
     }
 }
 
@@ -46,17 +47,33 @@ fn path(environment: &Environment) -> Option<PathBuf> {
     Some(state.join("lapwing/history"))
 }
 
-/// There, and nobody else's business.
+fn kept(path: &Path) -> std::result::Result<FileBackedHistory, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    private(path).map_err(|error| match error.raw_os_error() {
+        // What `O_NOFOLLOW` says of a link (open(2)).
+        Some(nix::libc::ELOOP) => failed(&"it is a symbolic link"),
+        _ => failed(&error),
+    })?;
+    FileBackedHistory::with_file(MOST, path.to_owned()).map_err(|error| failed(&error))
+}
+
+/// There, a regular file, and nobody else's business.
 fn private(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    OpenOptions::new()
+    // A pipe that nobody reads must not hold us up.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
+        .custom_flags(flags.bits())
         .open(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 impl History for Memory {
@@ -108,6 +125,8 @@ impl History for Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
     use super::*;
 
     #[test]
@@ -115,7 +134,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let environment = Environment::of("/", [("HOME", home.path().to_str().unwrap())]);
         let file = home.path().join(".local/state/lapwing/history");
-        let mut memory = Memory::open(&environment, vec!["psk".to_owned()]);
+        let (mut memory, why) = Memory::open(&environment, vec!["psk".to_owned()]);
+        assert_eq!(why, None);
         memory.save(HistoryItem::from_command_line("pause web")).unwrap();
         for secret in ["add h heartbeat:h -o key=abc", "add h x://h -o psk=abc"] {
             memory.save(HistoryItem::from_command_line(secret)).unwrap_err();
@@ -124,9 +144,47 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
-        let memory = Memory::open(&environment, Vec::new());
+        let (memory, _) = Memory::open(&environment, Vec::new());
         assert_eq!((memory.count_all().unwrap(), mode(&file)), (1, 0o600));
-        let nowhere = Memory::open(&Environment::of("/", [("HOME", "/proc")]), Vec::new());
-        assert_eq!(nowhere.count_all().unwrap(), 0);
+        let (nowhere, why) = Memory::open(&Environment::of("/", [("HOME", "/proc")]), Vec::new());
+        assert_eq!((nowhere.count_all().unwrap(), why.is_some()), (0, true));
+    }
+
+    #[test]
+    fn what_is_no_file_of_its_own_is_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let environment = Environment::of("/", [("HOME", home.path().to_str().unwrap())]);
+        let file = home.path().join(".local/state/lapwing/history");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let other = home.path().join("other");
+        fs::write(&other, "mine\n").unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
+        let refused = |expected: &str| {
+            let (mut memory, why) = Memory::open(&environment, Vec::new());
+            let why = why.unwrap();
+            assert!(
+                why.ends_with(expected) && why.contains("/lapwing/history: "),
+                "{why}"
+            );
+            memory.save(HistoryItem::from_command_line("pause web")).unwrap();
+            assert_eq!(memory.count_all().unwrap(), 1);
+        };
+        symlink(&other, &file).unwrap();
+        refused("it is a symbolic link");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "mine\n");
+        assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o644);
+        fs::remove_file(&file).unwrap();
+        symlink(home.path().join("nowhere"), &file).unwrap();
+        refused("it is a symbolic link");
+        assert!(!home.path().join("nowhere").exists());
+        fs::remove_file(&file).unwrap();
+        // One that somebody reads can be opened.
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(&file)
+            .unwrap();
+        refused("it is no regular file");
     }
 }

@@ -9,6 +9,9 @@ use reedline::{
 /// Lines of it: more would move the screen at every key.
 const LINES: usize = 5;
 
+/// Stands where not all is shown.
+pub(super) const MORE: &str = "… and more";
+
 /// Without colours our styles have none; those of the menu write what is chosen in capitals.
 const STYLED: bool = true;
 
@@ -76,15 +79,15 @@ impl Menu for Choosing {
     }
 
     fn menu_required_lines(&self, terminal_columns: u16) -> u16 {
-        self.0.menu_required_lines(terminal_columns)
+        lines(&self.0, terminal_columns)
     }
 
     fn menu_string(&self, available_lines: u16, _: bool) -> String {
-        self.0.menu_string(available_lines, STYLED)
+        text(&self.0, available_lines)
     }
 
     fn min_rows(&self) -> u16 {
-        self.0.min_rows()
+        self.menu_required_lines(u16::MAX).min(self.0.min_rows())
     }
 
     fn get_values(&self) -> &[Suggestion] {
@@ -98,6 +101,22 @@ impl Menu for Choosing {
     fn is_awaiting_first_answer(&self) -> bool {
         self.0.is_awaiting_first_answer()
     }
+}
+
+/// None where there is nothing to offer.
+fn lines(menu: &ColumnarMenu, terminal_columns: u16) -> u16 {
+    if menu.get_values().is_empty() {
+        return 0;
+    }
+    menu.menu_required_lines(terminal_columns)
+}
+
+/// Nothing where there is nothing to offer.
+fn text(menu: &ColumnarMenu, available_lines: u16) -> String {
+    if menu.get_values().is_empty() {
+        return String::new();
+    }
+    menu.menu_string(available_lines, STYLED)
 }
 
 /// Shows, but never writes into the line: that is for the menu of Tab.
@@ -158,17 +177,11 @@ impl Menu for Typing {
     fn replace_in_buffer(&self, _: &mut Editor) {}
 
     fn menu_required_lines(&self, terminal_columns: u16) -> u16 {
-        if self.get_values().is_empty() {
-            return 0;
-        }
-        self.0.menu_required_lines(terminal_columns)
+        lines(&self.0, terminal_columns)
     }
 
     fn menu_string(&self, available_lines: u16, _: bool) -> String {
-        if self.get_values().is_empty() {
-            return String::new();
-        }
-        self.0.menu_string(available_lines, STYLED)
+        text(&self.0, available_lines)
     }
 
     fn min_rows(&self) -> u16 {
@@ -195,11 +208,59 @@ impl Completer for Few<'_> {
         }
         let found = self.0.complete(line, pos);
         let is_typed = |s: &Suggestion| line.get(s.span.start..s.span.end) == Some(s.value.as_str());
-        let few = match found.suggestions() {
-            [only] if is_typed(only) => &[],
-            [few @ .., _] if few.len() >= LINES => &few[..LINES],
-            all => all,
+        let all = found.suggestions();
+        let mut few = match all {
+            [only] if is_typed(only) => Vec::new(),
+            all => all[..all.len().min(LINES)].to_vec(),
         };
-        CompletionResult::fresh(few.to_vec())
+        if all.len() > LINES
+            && let Some(last) = few.last_mut()
+        {
+            last.display_override = Some(MORE.to_owned());
+            last.description = None;
+        }
+        CompletionResult::fresh(few)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Words(usize);
+
+    impl Completer for Words {
+        fn complete(&mut self, _: &str, _: usize) -> CompletionResult {
+            let word = |n| Suggestion {
+                value: format!("word-{n}"),
+                ..Suggestion::default()
+            };
+            CompletionResult::fresh((0..self.0).map(word).collect::<Vec<_>>())
+        }
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_offer_nothing_is_shown() {
+        let mut menu = Choosing(ColumnarMenu::default());
+        menu.update_values(&mut Editor::default(), &mut Words(0));
+        assert_eq!(
+            (menu.menu_string(10, false), menu.menu_required_lines(80)),
+            (String::new(), 0)
+        );
+        menu.update_values(&mut Editor::default(), &mut Words(2));
+        assert!(menu.menu_required_lines(80) > 0);
+    }
+
+    #[test]
+    fn the_last_of_a_few_says_that_there_is_more() {
+        for (count, expected) in [(LINES, "word-4"), (LINES + 1, MORE)] {
+            let found = Few(&mut Words(count)).complete("x", 1);
+            let shown: Vec<&str> = found
+                .suggestions()
+                .iter()
+                .map(Suggestion::display_value)
+                .collect();
+            assert_eq!((shown.len(), shown[LINES - 1]), (LINES, expected));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Place, said};
-use crate::config::{Environment, load, locate, store_path};
+use crate::config::{Environment, likely_store_path, load, locate, store_path};
 
 const GOOD: &str = "[[monitor]]\nname = \"m\"\ntarget = \"tcp://a:1\"\n";
 
@@ -114,4 +114,25 @@ fn the_data_folder_needs_no_secrets() {
     );
     let path = place.write("lapwing.toml", "[store]\npath = 3\n");
     assert_eq!(said(&store_path(&path, &place.env()).unwrap_err()).len(), 1);
+}
+
+#[test]
+fn the_data_folder_is_told_in_spite_of_mistakes() {
+    let place = Place::new();
+    for (text, folder) in [
+        (&b"x = [\n[store]\npath = \"here\"\n"[..], "here"),
+        (b"[store]\npath = \"here\"\n[[monitor]\nname = \n", "here"),
+        (b"[store]\npath = \"here\"\nraw = 3\n[[monitor]]\nx = [", "here"),
+        (b"[store]\npath = \nx = [", "data"),
+        (b"\xff", "data"),
+    ] {
+        let path = place.write("lapwing.toml", text);
+        let shown = String::from_utf8_lossy(text);
+        assert!(store_path(&path, &place.env()).is_err(), "{shown}");
+        assert_eq!(
+            likely_store_path(&path, &place.env()),
+            place.path().join(folder),
+            "{shown}"
+        );
+    }
 }
