@@ -7,7 +7,7 @@ use lapwing_api::monitors::{MonitorPage, MonitorShape, Origin};
 use lapwing_core::{observation::clean, time::short};
 
 use crate::{
-    columns::Columns,
+    columns::{Columns, cut},
     paint::Paint,
     status_table::{local, rank},
 };
@@ -17,7 +17,7 @@ const CELL: usize = 200;
 /// Longest text of why one is not watched, in bytes.
 const WHY: usize = 1_000;
 
-/// `width` is that of the terminal: columns that do not fit are left out. None leaves out none.
+/// `width` is that of the terminal: what has no room stands below. None is as wide as it takes.
 pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<usize>) -> String {
     if page.total == 0 {
         return "Nothing is watched. `lapwing add NAME TARGET` begins, or a [[monitor]] in the configuration.\n"
@@ -26,19 +26,7 @@ pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<u
     if page.matching == 0 {
         return format!("None of the {} monitors fits.\n", page.total);
     }
-    let mut table = Columns::new(&["NAME", "STATE", "TARGET", "EVERY", "FROM"]);
-    for monitor in &page.monitors {
-        table.add(vec![
-            clean(&monitor.name, CELL),
-            state(monitor, paint),
-            target(monitor),
-            every(monitor.interval_s),
-            origin(&monitor.origin, zone),
-        ]);
-    }
-    let fits = |columns: &usize| width.is_none_or(|width| table.width(*columns) <= width);
-    let columns = (2..=5).rev().find(fits).unwrap_or(2);
-    let mut text = table.render(columns, columns == 2, paint);
+    let mut text = table(&page.monitors, zone, paint, width);
     let more = page.matching.saturating_sub(page.offset + page.monitors.len());
     if more > 0 {
         text.push_str(&format!("… and {more} more; --search TEXT narrows it down\n"));
@@ -50,6 +38,35 @@ pub fn render(page: &MonitorPage, zone: &TimeZone, paint: Paint, width: Option<u
         }
     }
     text
+}
+
+fn table(monitors: &[MonitorShape], zone: &TimeZone, paint: Paint, width: Option<usize>) -> String {
+    let mut whole = Columns::new(&["NAME", "STATE", "TARGET", "EVERY", "FROM"]);
+    let mut short = Columns::new(&["NAME", "STATE", "EVERY", "FROM"]);
+    for one in monitors {
+        let head = [clean(&one.name, CELL), state(one, paint)];
+        let tail = [every(one.interval_s), origin(&one.origin, zone)];
+        whole.add([&head[..], &[target(one)], &tail].concat());
+        short.add([&head[..], &tail, &[target(one)]].concat());
+    }
+    let Some(width) = width.filter(|width| whole.width(5) > *width) else {
+        return whole.render(5, false, paint);
+    };
+    if short.width(4) <= width {
+        return short.render_narrow(4, width, paint);
+    }
+    let states = monitors.iter().map(|one| state(one, Paint::Plain).len()).max();
+    let room = width.saturating_sub(states.unwrap_or(0).max("STATE".len()) + 3);
+    let mut narrow = Columns::new(&["STATE", "NAME"]);
+    for one in monitors {
+        let name = cut(&clean(&one.name, CELL), room);
+        let every = one
+            .interval_s
+            .map_or_else(String::new, |s| format!("every {}", every(Some(s))));
+        let from = origin(&one.origin, zone);
+        narrow.add(vec![state(one, paint), name, target(one), every, from]);
+    }
+    narrow.render_narrow(2, width, paint)
 }
 
 /// In which states its series are, or that none is watched.
@@ -150,10 +167,30 @@ pub(crate) mod tests {
             "… and 3 more; --search TEXT narrows it down",
         ];
         assert_eq!(shown(None).lines().collect::<Vec<_>>(), whole);
-        assert!(!shown(Some(70)).contains("FROM"), "{}", shown(Some(70)));
-        let narrow = shown(Some(20));
-        assert!(narrow.starts_with(" NAME  STATE\n"), "{narrow}");
-        assert!(narrow.contains("\n       tcp://db.example.com:80\n"), "{narrow}");
+        let short = [
+            " NAME  STATE         EVERY  FROM",
+            " db    down          1m30s  lapwing.toml:12",
+            "       tcp://db.example.com:80",
+            " we b  1 down, 2 up  1m30s  added by anna 2026-11-20 14:51:19",
+            "       tcp://we b.example.com:80 and 2 more",
+            "… and 3 more; --search TEXT narrows it down",
+        ];
+        assert_eq!(shown(Some(80)).lines().collect::<Vec<_>>(), short);
+        let narrow = [
+            " STATE         NAME",
+            " down          db",
+            "               tcp://db.example.com:80",
+            "               every 1m30s",
+            "               lapwing.toml:12",
+            " 1 down, 2 up  we b",
+            "               tcp://we b.example.com:80",
+            "               and 2 more",
+            "               every 1m30s",
+            "               added by anna 2026-11-20",
+            "               14:51:19",
+            "… and 3 more; --search TEXT narrows it down",
+        ];
+        assert_eq!(shown(Some(40)).lines().collect::<Vec<_>>(), narrow);
     }
 
     #[test]
@@ -162,7 +199,7 @@ pub(crate) mod tests {
         let told = &mut page.monitors[1];
         (told.series, told.states) = (0, BTreeMap::new());
         told.unwatched = Some("there is no\u{1b} notifier \"ops\"".to_owned());
-        let shown = render(&page, &TimeZone::UTC, Paint::Plain, Some(60));
+        let shown = render(&page, &TimeZone::UTC, Paint::Plain, None);
         let lines: Vec<_> = shown.lines().collect();
         assert!(lines[2].starts_with(" we b  unwatched  tcp://"), "{shown}");
         assert_eq!(

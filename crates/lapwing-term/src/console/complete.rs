@@ -393,7 +393,7 @@ mod tests {
 
     impl Known for Fake {
         fn names(&mut self, which: Which, prefix: &str) -> NamesShape {
-            let many: Vec<String> = (0..10_000).map(|n| format!("host-{n:05}")).collect();
+            let many: Vec<String> = (0..12_000).map(|n| format!("host-{n:05}")).collect();
             if which == Which::Added || prefix.starts_with("host") {
                 let fitting = many.iter().map(String::as_str).filter(|n| n.starts_with(prefix));
                 return NamesShape::of(&fitting.collect::<Vec<_>>(), MOST + 1);

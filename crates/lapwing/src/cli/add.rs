@@ -3,7 +3,7 @@
 use clap::Args;
 use lapwing_api::monitors::AddShape;
 
-use super::{Failure, check::pair, edits, exit, local, report::DataArg};
+use super::{Failure, edits, exit, local, report::DataArg};
 use crate::config::Environment;
 
 #[derive(Debug, Args)]
@@ -15,18 +15,8 @@ pub struct AddArgs {
     /// What is watched: URLs, also with ranges and CIDR blocks
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
-    /// A key of the monitor, as in a configuration: -o failure_threshold=5, or for one kind -o icmp.count=5
-    #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = pair)]
-    option: Vec<(String, String)>,
-    /// Time between checks, such as 60s
-    #[arg(long, value_name = "DURATION")]
-    interval: Option<String>,
-    /// Who is told; as often as there are [default: as the configuration says]
-    #[arg(long, value_name = "NOTIFIER")]
-    notify: Vec<String>,
-    /// A label; as often as there are
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    label: Vec<(String, String)>,
+    #[command(flatten)]
+    keys: edits::KeyArgs,
     #[command(flatten)]
     data: DataArg,
     /// What was done, as JSON
@@ -46,23 +36,14 @@ It is watched at once, and from then on, also after a restart. Every key of a co
 `lapwing edit` changes it, `lapwing remove` ends it, `lapwing config export` prints all that were added.";
 
 pub fn add(args: &AddArgs, environment: &Environment) -> Result<u8, Failure> {
-    let mut monitor = edits::keys(&args.option)?;
-    if monitor.contains_key("name") {
+    let mut given = args.keys.given()?;
+    if given.keys.contains_key("name") {
         return Err(Failure::usage("the name stands behind `lapwing add`, not in -o"));
     }
-    monitor.insert("name".to_owned(), args.name.as_str().into());
-    edits::targets(&mut monitor, &args.targets);
-    if let Some(interval) = &args.interval {
-        monitor.insert("interval".to_owned(), interval.as_str().into());
-    }
-    if !args.notify.is_empty() {
-        monitor.insert("notify".to_owned(), args.notify.as_slice().into());
-    }
-    for (name, value) in &args.label {
-        edits::put(&mut monitor, "labels", serde_json::json!({ name: value }))?;
-    }
+    given.put("NEW-NAME", "name", args.name.as_str().into())?;
+    edits::targets(&mut given, &args.targets)?;
     let order = AddShape {
-        monitor,
+        monitor: given.keys,
         by: edits::by(environment),
     };
     let folder = args.data.folder(environment)?;

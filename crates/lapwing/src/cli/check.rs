@@ -69,7 +69,7 @@ Examples:
   lapwing check -o expect_body=ok -v https://example.com/health
   lapwing check 'dns://192.0.2.53/example.com?type=AAAA' ntp://pool.ntp.org
   lapwing check --stdin --kind icmp --json < hosts.txt
-  lapwing check web                  the monitor web, by the daemon; its result counts
+  lapwing check web            the monitor web, by the daemon; its result counts
 
 Targets are asked from here, and nobody remembers what was found.";
 

@@ -40,6 +40,7 @@ pub struct Views {
     engine: mpsc::Sender<Message>,
     clock: Arc<dyn Clock>,
     latest: Arc<Mutex<Latest>>,
+    many: usize,
 }
 
 #[derive(Default)]
@@ -87,6 +88,7 @@ impl Views {
             engine,
             clock,
             latest: Arc::default(),
+            many: MANY,
         }
     }
 
@@ -102,7 +104,12 @@ impl Views {
             tokio::spawn(sweep(Arc::clone(&self.latest), Arc::clone(&self.clock)));
         }
         // Whoever asked may give up meanwhile; the next one finds what was begun.
-        let taken = tokio::spawn(take(latest, self.engine.clone(), Arc::clone(&self.clock)));
+        let taken = tokio::spawn(take(
+            latest,
+            self.engine.clone(),
+            Arc::clone(&self.clock),
+            self.many,
+        ));
         taken.await.map_err(|_| Refusal::stopping())?
     }
 
@@ -117,6 +124,7 @@ async fn take(
     mut latest: OwnedMutexGuard<Latest>,
     engine: mpsc::Sender<Message>,
     clock: Arc<dyn Clock>,
+    many: usize,
 ) -> Result<Arc<View>, Refusal> {
     let asked = clock.mono();
     let (reply, answer) = oneshot::channel();
@@ -128,7 +136,7 @@ async fn take(
     let view = tokio::task::spawn_blocking(build).await;
     let view = view.map_err(|_| Refusal::stopping())?;
     let now = clock.mono();
-    if view.snapshot.series.len() >= MANY {
+    if view.snapshot.series.len() >= many {
         latest.serves = asked + (now.since(asked) * SERVES).min(OLDEST);
     }
     latest.used = now;
@@ -373,7 +381,8 @@ mod tests {
     async fn a_look_outlives_whoever_asked_for_it_and_one_that_failed_costs_no_index() {
         let (sender, mut engine) = mpsc::channel(1);
         let clock = Arc::new(Hand::default());
-        let views = Views::new(sender, Arc::clone(&clock) as _);
+        let mut views = Views::new(sender, Arc::clone(&clock) as _);
+        views.many = 1;
         let all = [crate::hub::tests::series("web", "web")];
         let asked = async |engine: &mut mpsc::Receiver<Message>| match engine.recv().await {
             Some(Message::Snapshot(reply)) => reply,

@@ -136,10 +136,10 @@ fn a_change_keeps_the_outage_while_the_target_is_the_same() {
     let args = [
         "edit",
         "gone",
-        "-o",
-        "interval=150ms",
-        "-o",
-        "labels.team=shop",
+        "--interval",
+        "150ms",
+        "--label",
+        "team=shop",
         "--unset",
         "labels.old",
     ];
@@ -147,7 +147,8 @@ fn a_change_keeps_the_outage_while_the_target_is_the_same() {
         &home.run(&args),
         "changed gone: 1 series, checked every 150ms, telling hook",
     );
-    done(&home.run(&args), "nothing to do: gone is like that");
+    done(&home.run(&args[..6]), "nothing to do: gone is like that");
+    assert_eq!(home.run(&args).refused(), "lapwing: labels.old is not set");
     daemon.wait_checks(4);
     let after = daemon.wait_state("gone", "down");
     assert_eq!(
@@ -220,6 +221,26 @@ fn a_monitor_of_a_file_is_changed_there() {
         (
             &["add", "x", "tcp://127.0.0.1:1", "-o", "name=y"],
             "the name stands behind `lapwing add`",
+        ),
+        (
+            &["edit", "database", "--unset", "interval"],
+            "interval is not set",
+        ),
+        (
+            &["edit", "database", "--unset", "intervall"],
+            "did you mean \"interval\"?",
+        ),
+        (
+            &["edit", "database", "--unset", "interval", "-o", "interval=4s"],
+            "-o interval and --unset interval give the same key",
+        ),
+        (
+            &["edit", "database", "--notify", "mail", "-o", "notify=file"],
+            "-o notify and --notify give the same key",
+        ),
+        (
+            &["add", "x", "tcp://127.0.0.1:1", "-o", "target=tcp://127.0.0.1:2"],
+            "TARGET and -o target give the same key",
         ),
         (
             &["add", "x", "tcp://127.0.0.1:1", "-o", "a..b=y"],

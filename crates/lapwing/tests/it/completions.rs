@@ -180,11 +180,17 @@ fn needs_zsh_completes_commands_and_the_names_of_a_running_daemon() {
 
 /// More monitors than a shell is offered.
 fn many() -> Home {
-    let mut config =
-        String::from("[[monitor]]\nname = \"web\"\ntarget = \"heartbeat:web\"\nperiod = \"1h\"\n");
-    for n in 0..1_200 {
-        config +=
-            &format!("[[monitor]]\nname = \"host-{n:04}\"\ntarget = \"heartbeat:h{n}\"\nperiod = \"1h\"\n");
+    let mut config = String::from("[heartbeat]\nlisten = \"127.0.0.1:0\"\n");
+    for n in 0..=1_200 {
+        let name = if n < 1_200 {
+            format!("host-{n:04}")
+        } else {
+            "web".to_owned()
+        };
+        let from = format!("127.1.{}.{}", n / 250, n % 250 + 1);
+        config += &format!(
+            "[[monitor]]\nname = \"{name}\"\ntarget = \"heartbeat:h{n}\"\nperiod = \"1h\"\nfrom = [\"{from}\"]\n"
+        );
     }
     let home = Home::quick(&config);
     for shell in ["bash", "zsh", "fish"] {
@@ -220,14 +226,17 @@ fn needs_bash_of_many_names_what_is_common_is_completed() {
 }
 
 #[test]
-fn needs_zsh_and_fish_of_many_names_what_is_common_is_completed() {
+fn needs_zsh_needs_fish_of_many_names_what_is_common_is_completed() {
     let home = many();
     let daemon = home.start();
     assert_eq!(zsh(&home, "lapwing show ho"), ["show", "host-"]);
     let ask = "source ./fish; complete -C 'lapwing show ho'";
     let fish = Ran::of(shell(&home, "fish").args(["--no-config", "-c", ask]));
     let found: Vec<&str> = fish.out.lines().collect();
-    assert_eq!((found.len(), found[0], found[99]), (100, "host-0000", "host-1000"));
+    assert_eq!(
+        (found.len(), found[0], found[99]),
+        (100, "host-0000", "host-1000")
+    );
     daemon.stop();
 }
 

@@ -404,9 +404,15 @@ fn needs_tmux_tab_completes_the_whole_word_under_the_cursor() {
 
 #[test]
 fn needs_tmux_of_many_names_what_is_common_is_completed() {
-    let one =
-        |n| format!("[[monitor]]\nname = \"host-{n:04}\"\ntarget = \"heartbeat:h{n}\"\nperiod = \"1h\"\n");
-    let home = Home::quick(&(0..1_200).map(one).collect::<String>());
+    let one = |n: usize| {
+        let from = format!("127.1.{}.{}", n / 250, n % 250 + 1);
+        format!(
+            "[[monitor]]\nname = \"host-{n:04}\"\ntarget = \"heartbeat:h{n}\"\nperiod = \"1h\"\nfrom = [\"{from}\"]\n"
+        )
+    };
+    let home = Home::quick(
+        &("[heartbeat]\nlisten = \"127.0.0.1:0\"\n".to_owned() + &(0..1_200).map(one).collect::<String>()),
+    );
     let file = home.path(".local/state/lapwing/history");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     symlink(home.path("elsewhere"), &file).unwrap();
