@@ -223,7 +223,32 @@ fn a_monitor_of_a_file_is_changed_there() {
             "the name stands behind `lapwing add`",
         ),
         (
-            &["edit", "database", "--unset", "interval"],
+            &["add", "x", "tcp://127.0.0.1:1", "-o", "a..b=y"],
+            "\"a..b\" is not a key",
+        ),
+    ] {
+        let ran = home.run(args);
+        assert!(ran.refused().contains(says), "{args:?}: {ran:?}");
+    }
+    // Of several, each is tried.
+    let ran = home.run(&["remove", "web", "database", "nobody"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, "removed database\n"));
+    assert_eq!(ran.err.lines().count(), 2, "{ran:?}");
+    assert_eq!(daemon.series("database"), None);
+    daemon.stop();
+    let ran = home.run(&["add", "x", "tcp://127.0.0.1:1"]);
+    assert!(ran.refused().contains("no daemon runs on"), "{ran:?}");
+}
+
+#[test]
+fn an_argument_is_never_ignored() {
+    let door = Door::open();
+    let home = Home::quick("");
+    let daemon = home.start();
+    home.run(&["add", "database", &door.url()]);
+    for (args, says) in [
+        (
+            &["edit", "database", "--unset", "interval"][..],
             "interval is not set",
         ),
         (
@@ -242,22 +267,11 @@ fn a_monitor_of_a_file_is_changed_there() {
             &["add", "x", "tcp://127.0.0.1:1", "-o", "target=tcp://127.0.0.1:2"],
             "TARGET and -o target give the same key",
         ),
-        (
-            &["add", "x", "tcp://127.0.0.1:1", "-o", "a..b=y"],
-            "\"a..b\" is not a key",
-        ),
     ] {
         let ran = home.run(args);
         assert!(ran.refused().contains(says), "{args:?}: {ran:?}");
     }
-    // Of several, each is tried.
-    let ran = home.run(&["remove", "web", "database", "nobody"]);
-    assert_eq!((ran.code, ran.out.as_str()), (2, "removed database\n"));
-    assert_eq!(ran.err.lines().count(), 2, "{ran:?}");
-    assert_eq!(daemon.series("database"), None);
     daemon.stop();
-    let ran = home.run(&["add", "x", "tcp://127.0.0.1:1"]);
-    assert!(ran.refused().contains("no daemon runs on"), "{ran:?}");
 }
 
 /// A command, and what its report says.

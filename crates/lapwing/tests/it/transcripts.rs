@@ -433,7 +433,12 @@ fn changed(text: &str, changes: &[(&str, &str)], page: &str) -> String {
 
 /// A line with its figures as `#`, times and units of time included, and a blank between its words.
 fn mask(line: &str) -> String {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
     let words = line.split_whitespace().map(|word| {
+        if DAYS.contains(&word) || MONTHS.split(' ').any(|month| month == word) {
+            return "#".to_owned();
+        }
         let mut masked = String::new();
         for c in word.chars() {
             match c {

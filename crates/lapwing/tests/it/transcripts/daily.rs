@@ -145,7 +145,7 @@ fn needs_root_needs_ip_needs_bash_adding() {
             "lapwing add web2 https://www.example.com/ -o interval=60s -o expect_body=ok --notify ops --label team=shop",
             "lapwing add google http://www.google.com icmp://www.google.com",
             "lapwing add office icmp://192.0.2.0/28 -o 'loss={ window = 300, change = 5 }'",
-            "lapwing edit web -o interval=10s --unset expect_body",
+            "lapwing edit web2 --interval 10s --unset expect_body",
             "lapwing edit web -o target=https://www.example.com/health",
         ] {
             page.run(line);

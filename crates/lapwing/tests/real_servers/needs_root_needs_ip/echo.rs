@@ -117,10 +117,11 @@ fn watch(lossy: Lossy) {
     });
     let told = scene.status()["series"][0]["loss"].as_f64().unwrap();
     assert!((told - 20.0).abs() <= 5.0, "{told}");
-    let found = check(&place, &["count=20"], "udp-echo://10.77.0.2");
+    // Every fifth of all packets, those of the monitor too: of few, none or many might be ours.
+    let found = check(&place, &["count=100"], "udp-echo://10.77.0.2");
     let (there, other) = lossy.names();
     let fact = |way: &str| found["facts"][format!("echo.loss_{way}")].as_f64().unwrap();
-    assert!(fact(there) >= 15.0 && fact(other) == 0.0, "{found:#}");
+    assert!(fact(there) >= 12.0 && fact(other) == 0.0, "{found:#}");
     place.chain(lossy.side(), "input", "");
     let events = until_told_as_none(&scene, "line");
     scene.finish_with("LOSS line", events);
