@@ -10,7 +10,7 @@ use super::{Failure, edits, exit, local, report::DataArg};
 use crate::config::Environment;
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "lapwing edit [OPTIONS] <NAME> -o <KEY=VALUE> | --unset <KEY>")]
 #[command(group = ArgGroup::new("change").args(["option", "interval", "notify", "label", "unset"]).required(true).multiple(true))]
 pub struct EditArgs {
     /// The monitor; it must have been added by `lapwing add`
