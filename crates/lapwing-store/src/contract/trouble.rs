@@ -1,7 +1,6 @@
 //! Locks, full disks, damage, newer files, backups: what befalls files.
 
 use std::{
-    fmt::Write,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -332,7 +331,7 @@ fn everything(history: &DiskHistory) -> Result<String, StoreError> {
     for series in history.series()? {
         let points = history.tail(&series, 10_000)?;
         let rollups = history.rollups(&series, Wall(0), Wall(i64::MAX))?;
-        writeln!(text, "{series} {points:?} {rollups:?}").unwrap();
+        text.push_str(&format!("{series} {points:?} {rollups:?}\n"));
     }
     Ok(text)
 }
